@@ -1,0 +1,1 @@
+"""Keeps each tenant's product catalog in step with its POS provider, and its people's edits intact."""

@@ -1,0 +1,64 @@
+"""The one tree of errors this project raises on purpose.
+
+    CataError
+    ├── SettingsError          an environment variable is missing or wrong; names every one of them
+    ├── UsageError             a command, file or run config is wrong; nothing was done
+    └── TenantError            one tenant could not be served; the other tenants of a batch go on
+        ├── ProviderError      the POS did not deliver a complete catalog
+        ├── ContractError      the tenant database lacks what a sync needs
+        ├── GuardRefusedError  the plan is implausible; nothing was written
+        ├── TenantBusyError    another run holds the tenant
+        ├── StorageError       the bucket did not take or return an object
+        └── DatabaseError      the tenant database refused or could not be reached
+
+A message names what was expected, what was found, and the next step. A `TenantError` need not name
+its tenant: whoever reports it does. No message may hold a password, a token or a whole URL with
+credentials. Errors that concern a single image live in `cata_pipeline.images`.
+"""
+
+
+class CataError(Exception):
+    """Something went wrong that an operator can understand and act on."""
+
+
+class SettingsError(CataError):
+    """The environment is incomplete or wrong.
+
+    `problems` holds one sentence a variable; the message joins them, one a line.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UsageError(CataError):
+    """A command, a tenants file or a run configuration is wrong; nothing was done."""
+
+
+class TenantError(CataError):
+    """One tenant could not be served; nothing half written remains."""
+
+
+class ProviderError(TenantError):
+    """The POS did not deliver a complete catalog, so there is no snapshot."""
+
+
+class ContractError(TenantError):
+    """The tenant database lacks tables, columns or keys that a sync needs."""
+
+
+class GuardRefusedError(TenantError):
+    """The plan is implausible; nothing was written."""
+
+
+class TenantBusyError(TenantError):
+    """Another run holds this tenant's lock."""
+
+
+class StorageError(TenantError):
+    """The bucket did not take or return an object."""
+
+
+class DatabaseError(TenantError):
+    """The tenant database refused a statement or could not be reached."""

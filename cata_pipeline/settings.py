@@ -1,0 +1,234 @@
+"""The environment, read once, at run time, into one object.
+
+Add a variable here when a run needs something that differs between machines. What differs between
+tenants belongs in the registry (`cata_pipeline.tenants`), and nothing here may be read at import.
+"""
+
+import ipaddress
+import os
+import re
+import zoneinfo
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from cata_pipeline.errors import SettingsError
+
+Value = TypeVar("Value")
+
+CONTROL_DRIVER = "postgresql+psycopg"
+TENANT_DRIVERS = ("postgresql+psycopg", "mysql+pymysql")
+DEFAULT_TIMEZONE = "Asia/Jakarta"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class TenantDatabaseTemplate:
+    """The URL of a tenant's database, with `{tenant}` where the tenant id goes.
+
+    The text holds a password, so `repr` never shows it.
+    """
+
+    text: str = field(repr=False)
+
+    def url(self, tenant_id: str) -> URL:
+        """The database URL of one tenant; `tenant_id` is `[A-Za-z0-9_-]{1,64}`, so it needs no escaping."""
+        return make_url(self.text.replace("{tenant}", tenant_id))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One address and port that may be reached although it is private (or on plain http, or an odd port)."""
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run needs to know about its surroundings; holds no open connection.
+
+    URLs are SQLAlchemy `URL` objects, whose `repr` hides the password.
+    """
+
+    control_database: URL
+    tenant_database: TenantDatabaseTemplate
+    image_bucket: str
+    snapshot_bucket: str
+    image_base_url: str
+    storage_emulator: str | None
+    private_endpoints: frozenset[Endpoint]
+    alert_webhook: str | None = field(repr=False)
+    timezone: str
+    production: bool
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read and check every variable.
+
+        Raises `SettingsError` with one sentence for each variable that is missing or wrong, never
+        with the value of one that may hold a secret.
+        """
+        read = _Reader(os.environ if environ is None else environ)
+        production = read.optional("CATA_ENV", "").strip().lower() == "production"
+        emulator = read.parsed("STORAGE_EMULATOR_HOST", _http_origin, required=False)
+        endpoints = read.parsed("CATA_ALLOW_PRIVATE_ENDPOINTS", _endpoints, required=False)
+        if production and emulator:
+            read.problems.append(
+                "STORAGE_EMULATOR_HOST is set although CATA_ENV=production: objects would go to a fake."
+                " Unset one of the two."
+            )
+        if production and endpoints:
+            read.problems.append(
+                "CATA_ALLOW_PRIVATE_ENDPOINTS is set although CATA_ENV=production:"
+                " production reaches public addresses only. Unset one of the two."
+            )
+        control = read.parsed("CATA_DATABASE_URL", _control_url)
+        template = read.parsed("CATA_TENANT_DATABASE_URL", _tenant_template)
+        images = read.parsed("CATA_IMAGE_BUCKET", _bucket)
+        snapshots = read.parsed("CATA_SNAPSHOT_BUCKET", _bucket)
+        base = read.parsed("CATA_IMAGE_BASE_URL", _base_url, required=False)
+        webhook = read.parsed("CATA_ALERT_WEBHOOK_URL", _webhook, required=False)
+        timezone = read.parsed("CATA_RESYNC_TIMEZONE", _timezone, required=False)
+        if images and images == snapshots:
+            read.problems.append(
+                f"CATA_IMAGE_BUCKET and CATA_SNAPSHOT_BUCKET both name {images!r}:"
+                " images are public and snapshots private, so they need two buckets."
+            )
+        if read.problems or control is None or template is None or images is None or snapshots is None:
+            raise SettingsError(read.problems)
+        return cls(
+            control_database=control,
+            tenant_database=template,
+            image_bucket=images,
+            snapshot_bucket=snapshots,
+            image_base_url=base or f"https://storage.googleapis.com/{images}/",
+            storage_emulator=emulator,
+            private_endpoints=endpoints or frozenset(),
+            alert_webhook=webhook,
+            timezone=timezone or DEFAULT_TIMEZONE,
+            production=production,
+        )
+
+
+def resync_timezone(environ: Mapping[str, str] | None = None) -> str:
+    """The schedule's time zone: the one value Dagster needs while it loads the definitions.
+
+    A wrong value falls back to the default here and is reported by `Settings.from_environment` at run time,
+    so that definitions always load.
+    """
+    text = (os.environ if environ is None else environ).get("CATA_RESYNC_TIMEZONE", "").strip()
+    try:
+        return _timezone(text) if text else DEFAULT_TIMEZONE
+    except ValueError:
+        return DEFAULT_TIMEZONE
+
+
+class _Reader:
+    """Collects one problem a variable instead of stopping at the first."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def optional(self, name: str, default: str) -> str:
+        return self._environ.get(name, default)
+
+    def parsed(self, name: str, parse: Callable[[str], Value], *, required: bool = True) -> Value | None:
+        text = self._environ.get(name, "").strip()
+        if not text:
+            if required:
+                self.problems.append(f"{name} is not set.")
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.problems.append(f"{name} {error}")
+            return None
+
+
+def _database_url(text: str, drivers: tuple[str, ...]) -> URL:
+    expected = " or ".join(f"{driver}://" for driver in drivers)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"is not a database URL; expected {expected}user:password@host/database.") from None
+    if url.drivername not in drivers:
+        raise ValueError(f"starts with {url.drivername}://; expected {expected}.")
+    if not url.database:
+        raise ValueError("names no database; expected one after the host, as in …@host/database.")
+    return url
+
+
+def _control_url(text: str) -> URL:
+    return _database_url(text, (CONTROL_DRIVER,))
+
+
+def _tenant_template(text: str) -> TenantDatabaseTemplate:
+    if "{tenant}" not in text:
+        raise ValueError("does not contain {tenant}, so every tenant would share one database.")
+    _database_url(text.replace("{tenant}", "tenant"), TENANT_DRIVERS)
+    return TenantDatabaseTemplate(text)
+
+
+def parse_tenant_database_url(text: str) -> URL:
+    """A tenant's own database URL; raises `ValueError` with a sentence that does not repeat the URL."""
+    return _database_url(text, TENANT_DRIVERS)
+
+
+def _bucket(text: str) -> str:
+    if not _BUCKET.fullmatch(text):
+        raise ValueError(f"is {text!r}, which is no bucket name; expected only the name, without gs:// or a path.")
+    return text
+
+
+def _http_origin(text: str) -> str:
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.username:
+        raise ValueError("is not the origin of a storage emulator; expected http://host:port.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+        raise ValueError("is not a base URL; expected https://host/path/.")
+    return text if text.endswith("/") else f"{text}/"
+
+
+def _webhook(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is not a URL; expected https://host/path (its value is a secret and not shown).")
+    return text
+
+
+def _timezone(text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"is {text!r}, which is no IANA time zone; expected a name such as {DEFAULT_TIMEZONE}."
+        ) from None
+    return text
+
+
+def _endpoints(text: str) -> frozenset[Endpoint]:
+    return frozenset(_endpoint(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _endpoint(text: str) -> Endpoint:
+    address, _, port = text.rpartition(":")
+    try:
+        parsed = Endpoint(ipaddress.ip_address(address.strip("[]")), int(port))
+    except ValueError:
+        raise ValueError(
+            f"holds {text!r}; expected exact ip:port pairs, comma separated, such as 127.0.0.1:8080."
+        ) from None
+    if not 0 < parsed.port <= 65535:  # noqa: PLR2004 the largest TCP port
+        raise ValueError(f"holds {text!r}, whose port is outside 1 to 65535.")
+    return parsed
