@@ -1,0 +1,1 @@
+"""The canonical catalog and its immutable snapshots."""

@@ -1,0 +1,145 @@
+"""The canonical catalog: what every provider adapter produces and everything after it reads.
+
+Add a field here when a second provider can fill it too. No price of any kind may enter this model:
+prices belong to Cata, and what is never parsed can never be written. Nothing here knows a provider,
+a file format or a database.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+MAX_ITEM_CODE_BYTES = 1024
+"""Longer codes do not fit a B-tree key of the engines we write to; such a row is rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantOption:
+    """One choice that tells a variant from its siblings, such as Size = Large."""
+
+    option: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Modifier:
+    """One choice inside a modifier group; `code` is the provider's id, unique within its group."""
+
+    code: str
+    name: str
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModifierGroup:
+    """A set of choices offered with an item; `code` is the provider's id, unique within its item."""
+
+    code: str
+    name: str
+    modifiers: tuple[Modifier, ...]
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BundleComponent:
+    """One component of a bundle, in the provider's order.
+
+    Equal components are legal and kept: a bundle of two same drinks has two. `quantity` is a decimal
+    in text form, so that it survives every format unchanged.
+    """
+
+    slot: str
+    item_code: str
+    name: str
+    quantity: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One sellable row of the provider's catalog, keyed by `item_code` (byte for byte the provider's SKU).
+
+    `name` is what a customer should read, variant options included. `modifier_groups` and `bundle_components` are
+    empty where the provider says there are none, and None where it does not say: then what is stored stays. Group
+    codes are unique within an item, modifier codes within a group. `updated_at` is timezone-aware UTC or None.
+    """
+
+    item_code: str
+    provider_id: str
+    name: str
+    is_active: bool
+    description: str | None = None
+    category: str | None = None
+    item_type: str | None = None
+    external_image_url: str | None = None
+    variant_group: str | None = None
+    variant_options: tuple[VariantOption, ...] = ()
+    modifier_groups: tuple[ModifierGroup, ...] | None = ()
+    bundle_components: tuple[BundleComponent, ...] | None = ()
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A provider row that could not be taken, and why, in words a merchant can act on."""
+
+    provider_id: str | None
+    item_code: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A provider row that lost its item code to another row of the same catalog."""
+
+    item_code: str
+    provider_id: str
+    kept_provider_id: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A complete answer of the provider: `items` have distinct codes and are sorted by code (as UTF-8 bytes)."""
+
+    items: tuple[Item, ...]
+    rejections: tuple[Rejection, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def received(self) -> int:
+        """Rows the provider sent, accepted or not."""
+        return len(self.items) + len(self.rejections) + len(self.duplicates)
+
+
+def unite(items: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Duplicate, ...]]:
+    """One item for each code: active before inactive, then the newest, then the smallest provider id.
+
+    Returns the winners sorted by code and the losers with the provider id they lost to. The order of
+    `items` does not matter, so the same catalog always gives the same answer.
+    """
+    ranked = sorted(items, key=_rank)
+    winners: dict[str, Item] = {}
+    losers: list[Duplicate] = []
+    for item in ranked:
+        winner = winners.setdefault(item.item_code, item)
+        if winner is not item:
+            losers.append(Duplicate(item.item_code, item.provider_id, winner.provider_id))
+    ordered = sorted(winners.values(), key=lambda item: item.item_code.encode())
+    return tuple(ordered), tuple(sorted(losers, key=lambda loser: (loser.item_code, loser.provider_id)))
+
+
+def _rank(item: Item) -> tuple[bool, float, str]:
+    age = -item.updated_at.timestamp() if item.updated_at else float("inf")
+    return (not item.is_active, age, item.provider_id)
+
+
+def text_problem(text: str) -> str | None:
+    """Why a text cannot be stored in any of our databases, or None when it can."""
+    if "\x00" in text:
+        return "holds a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair, which is no character"
+    return None

@@ -1,0 +1,248 @@
+"""A snapshot: one complete catalog as nested Parquet in the snapshot bucket, immutable, and on record.
+
+Here is the file format and the record in the control database. Fetching belongs to `cata_pipeline.providers`,
+reading a snapshot into tables to `cata_pipeline.reconcile`. A fetch that did not finish never gets this far.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from cata_pipeline.buckets import Bucket
+from cata_pipeline.catalog.model import Catalog, Duplicate, Item, Rejection
+from cata_pipeline.control import schema
+from cata_pipeline.errors import UsageError
+
+_CHUNK = 10_000  # items turned into Arrow at a time: bounds the Python objects alive at once
+_NOTES_KEPT = 1_000  # rejections and duplicates named in the file; all are counted
+_NOTES_KEY = b"cata_pipeline.notes"
+
+_OPTION = pa.struct([("option", pa.string()), ("value", pa.string())])
+_MODIFIER = pa.struct([("code", pa.string()), ("name", pa.string()), ("is_active", pa.bool_())])
+_GROUP = pa.struct(
+    [("code", pa.string()), ("name", pa.string()), ("is_active", pa.bool_()), ("modifiers", pa.list_(_MODIFIER))]
+)
+_COMPONENT = pa.struct(
+    [("slot", pa.string()), ("item_code", pa.string()), ("name", pa.string()), ("quantity", pa.string())]
+)
+SCHEMA = pa.schema(
+    [
+        pa.field("item_code", pa.string(), nullable=False),
+        pa.field("provider_id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("is_active", pa.bool_(), nullable=False),
+        ("description", pa.string()),
+        ("category", pa.string()),
+        ("item_type", pa.string()),
+        ("external_image_url", pa.string()),
+        ("variant_group", pa.string()),
+        ("variant_options", pa.list_(_OPTION)),
+        ("modifier_groups", pa.list_(_GROUP)),
+        ("bundle_components", pa.list_(_COMPONENT)),
+        ("updated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""One row an item, sorted by `item_code` as UTF-8 bytes; a null list means the provider did not say."""
+
+_UNHASHED = "updated_at"  # providers move it for price changes too, which are none of our business
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """What the control database knows of a snapshot. `path` is an object name in the snapshot bucket."""
+
+    id: str
+    tenant_id: str
+    provider: str
+    path: str
+    items: int
+    rejected: int
+    duplicates: int
+    bytes: int
+    content_hash: str
+    run_id: str
+    fetched_at: datetime
+
+    @property
+    def received(self) -> int:
+        """Rows the provider sent, accepted or not."""
+        return self.items + self.rejected + self.duplicates
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A recorded snapshot with its content; `rejections` and `duplicates` name at most 1,000 rows each."""
+
+    record: SnapshotRecord
+    table: pa.Table
+    rejections: tuple[Rejection, ...]
+    duplicates: tuple[Duplicate, ...]
+
+
+class SnapshotStore:
+    """Saves and finds snapshots: objects in `bucket`, records in the control database."""
+
+    def __init__(self, bucket: Bucket, control: Engine) -> None:
+        self._bucket = bucket
+        self._control = control
+
+    def save(self, tenant_id: str, provider: str, catalog: Catalog, *, run_id: str, now: datetime) -> Snapshot:
+        """Store a complete catalog, then record it; a crash in between leaves an object nothing refers to.
+
+        Raises `StorageError` when the bucket does not take it.
+        """
+        table = catalog_table(catalog)
+        content_hash = table_hash(table)
+        content = _parquet(table, catalog)
+        snapshot_id = f"{now:%Y%m%dT%H%M%S%f}Z-{hashlib.sha256(f'{tenant_id} {run_id}'.encode()).hexdigest()[:8]}"
+        record = SnapshotRecord(
+            id=snapshot_id,
+            tenant_id=tenant_id,
+            provider=provider,
+            path=f"{tenant_id}/snapshots/{snapshot_id}/catalog.parquet",
+            items=len(catalog.items),
+            rejected=len(catalog.rejections),
+            duplicates=len(catalog.duplicates),
+            bytes=len(content),
+            content_hash=content_hash,
+            run_id=run_id,
+            fetched_at=now,
+        )
+        self._bucket.create(record.path, content, content_type="application/vnd.apache.parquet")
+        with self._control.begin() as connection:
+            connection.execute(schema.snapshots.insert().values(**record.__dict__))
+        return Snapshot(record, table, catalog.rejections[:_NOTES_KEPT], catalog.duplicates[:_NOTES_KEPT])
+
+    def load(self, record: SnapshotRecord) -> Snapshot:
+        """Read a recorded snapshot back; raises `StorageError` when its object cannot be read."""
+        table = pq.read_table(io.BytesIO(self._bucket.read(record.path)), schema=SCHEMA)
+        notes = json.loads((table.schema.metadata or {}).get(_NOTES_KEY, b'{"rejections": [], "duplicates": []}'))
+        return Snapshot(
+            record,
+            table,
+            tuple(Rejection(*row) for row in notes["rejections"]),
+            tuple(Duplicate(*row) for row in notes["duplicates"]),
+        )
+
+    def record(self, tenant_id: str, snapshot_id: str) -> SnapshotRecord:
+        """One snapshot of one tenant; raises `UsageError` when there is none of that id."""
+        found = self._select(schema.snapshots.c.id == snapshot_id)
+        if found is None or found.tenant_id != tenant_id:
+            owner = f"; that id belongs to tenant {found.tenant_id}" if found else ""
+            raise UsageError(f"Tenant {tenant_id} has no snapshot {snapshot_id}{owner}. `status` names the newest one.")
+        return found
+
+    def newest(self, tenant_id: str) -> SnapshotRecord:
+        """The newest snapshot of a tenant; raises `UsageError` when it has none yet."""
+        found = self._select(schema.snapshots.c.tenant_id == tenant_id)
+        if found is None:
+            raise UsageError(f"Tenant {tenant_id} has no snapshot yet. Run a sync that fetches one first.")
+        return found
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> SnapshotRecord | None:
+        statement = sa.select(schema.snapshots).where(condition).order_by(schema.snapshots.c.fetched_at.desc()).limit(1)
+        with self._control.connect() as connection:
+            row = connection.execute(statement).mappings().one_or_none()
+        return SnapshotRecord(**row) if row else None
+
+
+def catalog_table(catalog: Catalog) -> pa.Table:
+    """The catalog's items as an Arrow table of `SCHEMA`."""
+    batches = [pa.RecordBatch.from_pydict(_columns(chunk), schema=SCHEMA) for chunk in _chunks(catalog.items)]
+    return pa.Table.from_batches(batches, schema=SCHEMA).combine_chunks()
+
+
+def table_hash(table: pa.Table) -> str:
+    """SHA-256 (hex) of what a reconcile would read: equal content gives an equal hash, whenever it was fetched."""
+    digest = hashlib.sha256()
+    content = table.drop_columns([_UNHASHED]).replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(_HashSink(digest), mode="w"), content.schema) as writer:
+        writer.write_table(content)
+    return digest.hexdigest()
+
+
+class _HashSink(io.RawIOBase):
+    """A file that only hashes, so that no second copy of the catalog is made."""
+
+    def __init__(self, digest: "hashlib._Hash") -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: object) -> int:
+        view = memoryview(content)  # type: ignore[arg-type]
+        self._digest.update(view)
+        return view.nbytes
+
+
+def _parquet(table: pa.Table, catalog: Catalog) -> bytes:
+    notes = {
+        "rejections": [[r.provider_id, r.item_code, r.reason] for r in catalog.rejections[:_NOTES_KEPT]],
+        "duplicates": [[d.item_code, d.provider_id, d.kept_provider_id] for d in catalog.duplicates[:_NOTES_KEPT]],
+    }
+    sink = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({_NOTES_KEY: json.dumps(notes).encode()}), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+def _columns(items: list[Item]) -> dict[str, list[object]]:
+    columns: dict[str, list[object]] = {name: [getattr(item, name) for item in items] for name in _PLAIN}
+    columns["variant_options"] = [
+        [{"option": option.option, "value": option.value} for option in item.variant_options] for item in items
+    ]
+    columns["modifier_groups"] = [_groups(item) for item in items]
+    columns["bundle_components"] = [_components(item) for item in items]
+    return columns
+
+
+_PLAIN = (
+    "item_code",
+    "provider_id",
+    "name",
+    "is_active",
+    "description",
+    "category",
+    "item_type",
+    "external_image_url",
+    "variant_group",
+    "updated_at",
+)
+
+
+def _groups(item: Item) -> list[dict[str, object]] | None:
+    if item.modifier_groups is None:
+        return None
+    return [
+        {
+            "code": group.code,
+            "name": group.name,
+            "is_active": group.is_active,
+            "modifiers": [{"code": m.code, "name": m.name, "is_active": m.is_active} for m in group.modifiers],
+        }
+        for group in item.modifier_groups
+    ]
+
+
+def _components(item: Item) -> list[dict[str, object]] | None:
+    if item.bundle_components is None:
+        return None
+    return [
+        {"slot": c.slot, "item_code": c.item_code, "name": c.name, "quantity": c.quantity}
+        for c in item.bundle_components
+    ]

@@ -1,0 +1,268 @@
+"""Asks a provider's API and returns its JSON, with every patience and every caution that all providers share.
+
+Add here what holds for each POS: deadlines, retries, what a status means. URLs, tokens, paging and row
+formats belong to the provider's own module.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote, quote_plus
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_object
+from cata_pipeline.providers.network import GuardedNetwork, guarded_client
+from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
+from cata_pipeline.providers.urls import origin_of
+
+_OK = 200
+_TOO_MANY_REQUESTS = 429
+_FIRST_SERVER_ERROR = 500
+_EXCERPT_CHARACTERS = 200
+_ERROR_BODY_BYTES = 64 * 1024
+_BACKOFF = wait_exponential_jitter(initial=1, max=30, jitter=1)
+_ADVICE = {
+    401: "It does not accept the credentials (any more): reconnect the tenant's POS account.",
+    403: "The account may not read this store: check the store's URL and what the account is allowed to do there.",
+    404: "There is no such address: check the URLs in the tenant's options.",
+}
+
+
+class RefusedError(ProviderError):
+    """The provider answered with a status that asking again would not change."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _TransientError(Exception):
+    """This try failed; the next may not. `retry_after` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long and how often to ask. `budget_seconds` bounds one request with all its tries and rests."""
+
+    budget_seconds: float = 60.0
+    tries: int = 5
+    pacing: Pacing = OF_THIS_PROCESS
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], datetime] = _utc_now
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. `what` names it in messages; at most one of `json` and `form` is its body."""
+
+    what: str
+    method: str
+    url: httpx.URL
+    json: Mapping[str, object] | None = None
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+class JsonClient:
+    """One provider's connections during one fetch; an asynchronous context manager.
+
+    Texts given to `conceal` never become part of a message.
+    """
+
+    def __init__(self, policy: AddressPolicy, patience: Patience, secrets: Iterable[str] = ()) -> None:
+        self._policy = policy
+        self._patience = patience
+        self._network = GuardedNetwork(policy)
+        self._http = guarded_client(self._network)
+        self._secrets: set[str] = set()
+        for secret in secrets:
+            self.conceal(secret)
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._http.__aexit__(kind, error, trace)
+        finally:
+            self._network.close()
+
+    def conceal(self, secret: str) -> None:
+        """Never quote a text that holds this secret, nor one that holds it as a URL or a form would."""
+        self._secrets |= {secret, quote(secret, safe=""), quote_plus(secret)} - {""}
+
+    def quoted(self, text: object) -> str:
+        """The first words of something the provider said, fit for a message; empty when there is nothing fit."""
+        if not isinstance(text, str) or any(secret in text for secret in self._secrets):
+            return ""
+        words = "".join(character if character.isprintable() else " " for character in text).split()
+        return " ".join(words)[:_EXCERPT_CHARACTERS]
+
+    def error_words(self, body: Mapping[str, object]) -> str:
+        """What a failing answer says about itself, under whichever of the usual keys; empty when nothing."""
+        keys = ("error_message", "error_description", "message", "error")
+        return next((words for words in (self.quoted(body.get(key)) for key in keys) if words), "")
+
+    async def ask(self, call: Call) -> dict[str, object]:
+        """The JSON object that the provider answers with status 200.
+
+        Raises `RefusedError` for a status that is final, `ProviderError` for everything else: no connection,
+        no end within the budget, no JSON.
+        """
+        origin = origin_of(call.url)
+        subject = f"{call.what} at {origin}"
+        if call.url.scheme != "https" and not self._policy.admits_plain_http(call.url.host, call.url.port or 80):
+            raise ProviderError(
+                f"{subject}: plain http to an address that is not allowed, so nothing was sent."
+                " Use https, or name this ip:port in CATA_ALLOW_PRIVATE_ENDPOINTS."
+            )
+        # Before the budget begins: a queue of our own making must not look like a slow POS.
+        await self._rest_for_slot(origin)
+        problems: list[str] = []
+        try:
+            async with asyncio.timeout(self._patience.budget_seconds) as deadline:
+                return await self._retrying(origin)(self._try_once, call, subject, deadline, problems)
+        except TimeoutError:
+            before = f" (before that: {problems[-1]})" if problems else ""
+            raise ProviderError(
+                f"{subject}: no complete answer within {self._patience.budget_seconds:g} s{before}."
+                " The POS is too slow or stalls: try again later, or raise the tenant's request budget."
+            ) from None
+        except _TransientError as error:
+            raise ProviderError(
+                f"{subject}: gave up after {len(problems)} tries; the last one: {error}."
+                " The POS cannot be reached or is out of order: check the tenant's URLs, then try again later."
+            ) from error.__cause__
+
+    def _retrying(self, origin: str) -> AsyncRetrying:
+        async def rest(seconds: float) -> None:
+            await self._patience.sleep(seconds)
+            await self._rest_for_slot(origin)
+
+        return AsyncRetrying(
+            sleep=rest,
+            stop=stop_after_attempt(self._patience.tries),
+            wait=_wait,
+            retry=retry_if_exception_type(_TransientError),
+            reraise=True,
+        )
+
+    async def _rest_for_slot(self, origin: str) -> None:
+        await self._patience.sleep(self._patience.pacing.seconds_to_wait(origin))
+
+    async def _try_once(
+        self, call: Call, subject: str, deadline: asyncio.Timeout, problems: list[str]
+    ) -> dict[str, object]:
+        headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
+        try:
+            async with self._http.stream(
+                call.method, call.url, json=call.json, data=call.form, headers=headers
+            ) as reply:
+                if reply.status_code != _OK:
+                    await self._raise_for_status(reply, subject, deadline)
+                return await json_object(reply)
+        except AddressDeniedError:
+            raise ProviderError(
+                f"{subject}: the host is at an address that may not be reached, so nothing was sent. Check the URL."
+            ) from None
+        except BadBodyError as error:
+            raise ProviderError(
+                f"{subject}: the answer (HTTP 200) {error}. Check that the URL is the API's: a login or"
+                " maintenance page looks like this."
+            ) from error
+        except CutBodyError as error:
+            problems.append(f"the answer (HTTP 200) {error}")
+            raise _TransientError(problems[-1]) from error
+        except httpx.TransportError as error:
+            problems.append(_transport_problem(error, subject))
+            raise _TransientError(problems[-1]) from error
+        except _TransientError as error:
+            problems.append(str(error))
+            raise
+
+    async def _raise_for_status(self, reply: httpx.Response, subject: str, deadline: asyncio.Timeout) -> None:
+        status = reply.status_code
+        said = await self._said(reply)
+        found = f"HTTP {status} ({reply.headers.get('content-type', 'no content type')[:80]}){said}"
+        if status == _TOO_MANY_REQUESTS or status >= _FIRST_SERVER_ERROR:
+            seconds = _retry_after(reply.headers.get("retry-after", ""), self._patience.now())
+            left = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
+            if seconds > left:
+                raise ProviderError(
+                    f"{subject}: {found}, and it wants {seconds:.0f} s of rest, which is more than is left of"
+                    f" {self._patience.budget_seconds:g} s for one request. Try again later."
+                )
+            raise _TransientError(found, seconds)
+        advice = _ADVICE.get(status, "Expected 200.")
+        if reply.has_redirect_location:
+            advice = "Redirects are not followed: put the address it now has into the tenant's options."
+        raise RefusedError(f"{subject}: {found}. {advice}", status)
+
+    async def _said(self, reply: httpx.Response) -> str:
+        try:
+            words = self.error_words(await json_object(reply, _ERROR_BODY_BYTES))
+        except (BadBodyError, CutBodyError, httpx.TransportError):
+            return ""
+        return f": {words}" if words else ""
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, _TransientError) else 0.0
+    return max(asked, _BACKOFF(state))
+
+
+def _transport_problem(error: httpx.TransportError, subject: str) -> str:
+    """What went wrong below HTTP; raises `ProviderError` where trying again cannot help.
+
+    Only a connection error's own words are quoted: a protocol error's may repeat a header.
+    """
+    cause: BaseException | None = error if isinstance(error, httpx.ConnectError) else None
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise ProviderError(
+                f"{subject}: its certificate is not accepted ({cause.verify_message}). Nothing was sent;"
+                " check the URL, and tell the vendor when the certificate is at fault."
+            ) from error
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            raise ProviderError(
+                f"{subject}: it does not speak TLS as expected ({cause.reason}). Nothing was sent; check the URL."
+            ) from error
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.ConnectError):
+        return f"no connection ({error})"
+    if isinstance(error, httpx.TimeoutException):
+        return f"silence ({type(error).__name__})"
+    return f"the connection broke ({type(error).__name__})"
+
+
+def _retry_after(text: str, now: datetime) -> float:
+    """Seconds of rest that a `Retry-After` asks for; 0.0 where it is absent, past or unreadable."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0.0
+    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())

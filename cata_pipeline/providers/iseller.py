@@ -1,0 +1,265 @@
+"""The iSeller POS: token, paging and the two passes that make one complete catalog.
+
+Change this module when the calls change; what a row means is in `iseller_rows`, which options there are in
+`iseller_options`. iSeller publishes no rate limit, sandbox or product webhook, so the adapter pulls in full
+and accepts missing and unknown fields, but takes only the provider's explicit end for the end.
+"""
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.contract import Options, Provider
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
+from cata_pipeline.providers.iseller_options import EmptySku, ISellerOptions, option_problems, parse_options
+from cata_pipeline.providers.iseller_rows import modified_at, product_id, project
+from cata_pipeline.providers.urls import origin_of, provider_url
+
+_log = logging.getLogger(__name__)
+
+_PRODUCTS_PATH = "/api/v2/GetProducts"
+_INCLUDES = "OutletPrice,Tags,ModifierGroups,Modifiers,Bundles"
+_SINCE_EVER = "2000-01-01T00:00:00"
+_EMPTY_PAGES_IN_A_ROW = 20
+_UNAUTHORIZED = 401
+_CREDENTIALS_REFUSED = frozenset({400, 401, 403})
+_TELL_THE_VENDOR = "The catalog is not complete, so nothing was taken. Try again; if it stays, tell the vendor."
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+def fetch_catalog(
+    options: Options, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience | None = None
+) -> Catalog:
+    """The tenant's complete catalog; blocks, and runs an event loop of its own.
+
+    Raises `ProviderError` when the options are wrong or the catalog is not complete.
+    """
+    try:
+        parsed = parse_options(options)
+    except ValueError as error:
+        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
+    patience = replace(patience or Patience(), budget_seconds=parsed.request_budget_seconds)
+    return asyncio.run(_fetch(parsed, secrets, policy, patience))
+
+
+ISELLER = Provider(
+    slug="iseller",
+    credential_keys=("api_key", "api_secret"),
+    option_problems=option_problems,
+    fetch=fetch_catalog,
+)
+
+
+async def _fetch(
+    options: ISellerOptions, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience
+) -> Catalog:
+    gathered = _Gathered(options.empty_sku)
+    async with JsonClient(policy, patience, secrets.values()) as client:
+        store = _Store(client, options, secrets)
+        # `track_inventory` filters: with true, a store that tracks no stock answers with no product at all.
+        for track_inventory in (False, True):
+            await _gather_pass(store, options, gathered, track_inventory=track_inventory)
+    catalog = gathered.catalog()
+    _log.info(
+        "iseller %s: %d rows on %d pages, %d items, %d rejected, %d duplicate codes, %d warnings",
+        origin_of(options.store_url),
+        gathered.rows,
+        gathered.pages,
+        len(catalog.items),
+        len(catalog.rejections),
+        len(catalog.duplicates),
+        catalog.warnings.total(),
+    )
+    return catalog
+
+
+async def _gather_pass(
+    store: "_Store", options: ISellerOptions, gathered: "_Gathered", *, track_inventory: bool
+) -> None:
+    """Every page up to the provider's explicit end; a pass that does not get there raises `ProviderError`."""
+    seen: set[tuple[str, ...]] = set()
+    empty_in_a_row = 0
+    for number in range(1, options.max_pages + 1):
+        page = await store.page(number, track_inventory=track_inventory)
+        # Before the end is believed: a pager that ignores the page number still counts to its last page.
+        fingerprint = tuple(product_id(row) or repr(row) for row in page.rows)
+        if fingerprint and fingerprint in seen:
+            raise ProviderError(f"{page.what}: the pager repeats a page that came before. {_TELL_THE_VENDOR}")
+        seen.add(fingerprint)
+        gathered.take(page.rows)
+        if page.is_last:
+            return
+        empty_in_a_row = 0 if page.rows else empty_in_a_row + 1
+        if empty_in_a_row >= _EMPTY_PAGES_IN_A_ROW:
+            raise ProviderError(f"{page.what}: {empty_in_a_row} empty pages in a row, and no end. {_TELL_THE_VENDOR}")
+    raise ProviderError(
+        f"GetProducts at {origin_of(options.store_url)}: no end after {options.max_pages} pages, so the catalog is not"
+        " complete. Raise max_pages if the store is that large; otherwise tell the vendor that paging does not end."
+    )
+
+
+@dataclass(frozen=True)
+class _Page:
+    what: str
+    rows: list[object]
+    is_last: bool
+
+
+class _Store:
+    """One store's API during one fetch: holds the token, and renews it once when it is refused."""
+
+    def __init__(self, client: JsonClient, options: ISellerOptions, secrets: Mapping[str, str]) -> None:
+        self._client = client
+        self._options = options
+        self._secrets = secrets
+        self._token: str | None = None
+        self._renewed = False
+
+    async def page(self, number: int, *, track_inventory: bool) -> _Page:
+        """One page of products; raises `ProviderError` when it is not one, although it may say HTTP 200."""
+        name = f"GetProducts page {number} (track_inventory={str(track_inventory).lower()})"
+        what = f"{name} at {origin_of(self._options.store_url)}"
+        reply = await self._call(
+            name,
+            {
+                "page": number,
+                "page_size": self._options.page_size,
+                "track_inventory": track_inventory,
+                "modified_after": _SINCE_EVER,
+                "includes": _INCLUDES,
+            },
+        )
+        rows = reply.get("products")
+        if reply.get("status") is not True:
+            said = self._client.error_words(reply) or "no error message"
+            raise ProviderError(f"{what}: iSeller reports a failure: {said}. Expected status true; try again later.")
+        if not isinstance(rows, list):
+            raise ProviderError(f"{what}: the answer has no list of products. Check that store_url is the API's.")
+        # Older answers lack the flag; then only an empty page is the end. A short page never is.
+        more = reply.get("has_next_item", bool(rows))
+        if not isinstance(more, bool):
+            raise ProviderError(f"{what}: has_next_item is neither true nor false. {_TELL_THE_VENDOR}")
+        return _Page(what, rows, is_last=not more)
+
+    async def _call(self, name: str, body: Mapping[str, object]) -> dict[str, object]:
+        url = self._options.store_url.copy_with(path=_PRODUCTS_PATH)
+        if self._token is None:
+            self._token = await self._issue_token()
+        try:
+            return await self._client.ask(Call(name, "POST", url, json=body, token=self._token))
+        except RefusedError as error:
+            if error.status != _UNAUTHORIZED or self._renewed:
+                raise
+        self._renewed = True
+        self._token = await self._issue_token()
+        return await self._client.ask(Call(name, "POST", url, json=body, token=self._token))
+
+    async def _issue_token(self) -> str:
+        url = self._options.token_url
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._secrets["api_key"],
+            "client_secret": self._secrets["api_secret"],
+        }
+        try:
+            reply = await self._client.ask(Call("The token", "POST", url, form=form))
+        except RefusedError as error:
+            if error.status not in _CREDENTIALS_REFUSED:
+                raise
+            raise ProviderError(
+                f"iSeller does not accept the credentials: {error} Check api_key and api_secret, or connect the"
+                " tenant's store again."
+            ) from error
+        token = reply.get("access_token")
+        if not isinstance(token, str) or not _HEADER_SAFE.fullmatch(token):
+            said = self._client.error_words(reply) or "no error message"
+            raise ProviderError(
+                f"The token at {origin_of(url)}: the answer holds no usable access_token ({said})."
+                " Check api_key, api_secret and token_url."
+            )
+        self._client.conceal(token)
+        self._refuse_other_store(reply.get("resource_url"))
+        return token
+
+    def _refuse_other_store(self, resource_url: object) -> None:
+        """The token belongs to the store that `resource_url` names; it is sent to no other."""
+        if resource_url is None or resource_url == "":
+            return
+        expected = origin_of(self._options.store_url)
+        try:
+            found = origin_of(provider_url(resource_url))
+        except ValueError:
+            found = "a store without usable URL"
+        if found != expected:
+            raise ProviderError(
+                f"Store mismatch: the credentials belong to {self._client.quoted(found) or 'another store'}, but"
+                f" store_url is {expected}. Nothing was fetched; correct store_url or the credentials."
+            )
+
+
+@dataclass(frozen=True)
+class _Held:
+    modified: datetime | None
+    outcome: Item | Rejection
+    warnings: tuple[str, ...]
+
+
+class _Gathered:
+    """The rows of both passes, one for each product: the one that was modified last, else the first seen.
+
+    Rows are projected as they come, because a raw row is many times larger than its item.
+    """
+
+    def __init__(self, empty_sku: EmptySku) -> None:
+        self.rows = 0
+        self.pages = 0
+        self._empty_sku = empty_sku
+        self._held: dict[str, _Held] = {}
+        self._without_id: list[Item | Rejection] = []
+
+    def take(self, rows: list[object]) -> None:
+        self.pages += 1
+        self.rows += len(rows)
+        for row in rows:
+            self._take(row)
+
+    def catalog(self) -> Catalog:
+        outcomes = [held.outcome for held in self._held.values()] + self._without_id
+        items, duplicates = unite(outcome for outcome in outcomes if isinstance(outcome, Item))
+        return Catalog(
+            items=items,
+            rejections=tuple(outcome for outcome in outcomes if isinstance(outcome, Rejection)),
+            duplicates=duplicates,
+            warnings=Counter(warning for held in self._held.values() for warning in held.warnings),
+        )
+
+    def _take(self, row: object) -> None:
+        identity = product_id(row)
+        modified = _modified_or_none(row)
+        held = self._held.get(identity) if identity is not None else None
+        if held is not None and not _is_newer(modified, held.modified):
+            return
+        warnings: list[str] = []
+        outcome = project(row, empty_sku=self._empty_sku, warn=warnings.append)
+        if identity is None:
+            self._without_id.append(outcome)
+        else:
+            self._held[identity] = _Held(modified, outcome, tuple(warnings))
+
+
+def _modified_or_none(row: object) -> datetime | None:
+    try:
+        return modified_at(row) if isinstance(row, dict) else None
+    except ValueError:
+        return None
+
+
+def _is_newer(modified: datetime | None, than: datetime | None) -> bool:
+    return modified is not None and (than is None or modified > than)

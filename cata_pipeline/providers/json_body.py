@@ -1,0 +1,83 @@
+"""Reads the body of an answer as one JSON object, within bounds.
+
+Everything about bytes becoming values belongs here: size, compression, content type, number types. What
+the values mean is each provider's own business, and when to ask again is `cata_pipeline.providers.http`'s.
+"""
+
+import json
+import zlib
+from decimal import Decimal
+from typing import NoReturn
+
+import httpx
+
+MAX_BODY_BYTES = 32 * 2**20
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_JSON_TYPES = frozenset({"", "application/json", "text/json"})
+
+
+class BadBodyError(Exception):
+    """The answer is no JSON object of bearable size, and would not be one if asked for again."""
+
+
+class CutBodyError(Exception):
+    """The answer ends too early; the next one may be whole."""
+
+
+async def json_object(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> dict[str, object]:
+    """The JSON object in a streamed reply: integers as `int`, other numbers as `Decimal`.
+
+    At most `limit` bytes are read, and at most as many come out of gzip. Raises `BadBodyError`,
+    `CutBodyError` or `httpx.TransportError`.
+    """
+    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in _JSON_TYPES and not media_type.endswith("+json"):
+        raise BadBodyError(f"is {media_type[:80]} instead of JSON")
+    encoding = reply.headers.get("content-encoding", "").strip().lower()
+    if encoding not in {"", "identity", "gzip", "x-gzip"}:
+        raise BadBodyError(f"is encoded as {encoding[:80]}, although only gzip was offered")
+    raw = await _read(reply, limit)
+    return _parse(_inflate(raw, limit) if "gzip" in encoding else raw)
+
+
+async def _read(reply: httpx.Response, limit: int) -> bytes:
+    body = bytearray()
+    # Raw bytes: httpx would inflate a whole chunk before its size can be judged, 276 bytes to 256 MiB.
+    async for chunk in reply.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            raise BadBodyError(f"is larger than {limit} bytes")
+    return bytes(body)
+
+
+def _inflate(raw: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        body = inflater.decompress(raw, limit + 1)
+    except zlib.error:
+        raise BadBodyError("says that it is gzip and is not") from None
+    if len(body) > limit:
+        raise BadBodyError(f"is larger than {limit} bytes once inflated")
+    if not inflater.eof:
+        raise CutBodyError("ends in the middle of its gzip stream")
+    return body
+
+
+def _parse(body: bytes) -> dict[str, object]:
+    if body.lstrip()[:1] == b"<":
+        raise BadBodyError("is HTML or XML instead of JSON")
+    try:
+        value = json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise CutBodyError("is not valid JSON, as if it were cut") from None
+    except RecursionError:
+        raise BadBodyError("is nested too deeply") from None
+    except (ValueError, ArithmeticError):
+        raise BadBodyError("holds a number that no catalog has") from None
+    if not isinstance(value, dict):
+        raise BadBodyError("is JSON, but no object")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadBodyError(f"holds {name}, which is no JSON number")

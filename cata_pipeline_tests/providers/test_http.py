@@ -1,0 +1,481 @@
+"""What every provider's HTTP does with good, bad, slow and hostile answers."""
+
+import asyncio
+import gzip
+import json
+import logging
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from email.utils import format_datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
+from cata_pipeline.providers.json_body import MAX_BODY_BYTES
+from cata_pipeline.providers.network import GuardedNetwork
+from cata_pipeline.providers.pacing import Pacing
+from cata_pipeline_tests.providers.scripted_server import (
+    Answer,
+    Canary,
+    ScriptedServer,
+    allowing,
+    answer,
+    closed_port,
+    hang_up,
+    running,
+)
+
+_DEAD = ip_address("127.0.0.2")
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TOKEN = "tok-5d1e"
+SECRET = "s3cr3t/with+signs"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+class Rests:
+    """Stands in for sleeping, and remembers how long each rest would have been."""
+
+    def __init__(self) -> None:
+        self.all: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.all.append(seconds)
+        await asyncio.sleep(0)
+
+    @property
+    def taken(self) -> list[float]:
+        return [seconds for seconds in self.all if seconds > 0]
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with running(ScriptedServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def rests() -> Rests:
+    return Rests()
+
+
+@pytest.fixture
+def patience(rests: Rests) -> Patience:
+    return Patience(budget_seconds=60, pacing=Pacing(interval=0), sleep=rests, now=lambda: NOW)
+
+
+def ask(url: str, policy: AddressPolicy, patience: Patience, token: str | None = TOKEN) -> dict[str, object]:
+    async def once() -> dict[str, object]:
+        async with JsonClient(policy, patience, [SECRET, TOKEN]) as client:
+            return await client.ask(Call("The catalog", "POST", httpx.URL(url), json={"page": 1}, token=token))
+
+    return asyncio.run(once())
+
+
+def ask_server(server: ScriptedServer, patience: Patience, *answers: Answer) -> dict[str, object]:
+    server.script("/api", *answers)
+    return ask(f"{server.origin}/api", server.policy, patience)
+
+
+def test_a_request_carries_the_body_the_token_and_only_what_is_needed(
+    server: ScriptedServer, patience: Patience
+) -> None:
+    assert ask_server(server, patience, answer({"ok": True})) == {"ok": True}
+    (request,) = server.received
+    assert request.json == {"page": 1}
+    assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["Accept"] == "application/json"
+    assert request.headers["Accept-Encoding"] == "gzip"
+    assert "Cookie" not in request.headers
+
+
+def test_cookies_are_neither_kept_nor_sent(server: ScriptedServer, patience: Patience) -> None:
+    server.script("/api", answer({}, headers={"Set-Cookie": "session=1; Path=/"}))
+
+    async def twice() -> None:
+        async with JsonClient(server.policy, patience) as client:
+            for _ in range(2):
+                await client.ask(Call("The catalog", "GET", httpx.URL(f"{server.origin}/api")))
+
+    asyncio.run(twice())
+    assert ["Cookie" in request.headers for request in server.received] == [False, False]
+    assert server.connections == 1
+
+
+def test_proxies_of_the_environment_are_ignored(
+    server: ScriptedServer, patience: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary = Canary()
+    with canary.listener:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{canary.port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert ask_server(server, patience, answer({"ok": 1})) == {"ok": 1}
+        assert canary.connections() == 0
+
+
+def test_numbers_keep_every_digit(server: ScriptedServer, patience: Patience) -> None:
+    body = '{"id": 9007199254740993, "zero": 0, "quantity": 0.10, "huge": 1e400}'
+    found = ask_server(server, patience, answer(body))
+    assert found == {"id": 9007199254740993, "zero": 0, "quantity": Decimal("0.10"), "huge": Decimal("1E+400")}
+    assert str(found["quantity"]) == "0.10"
+    assert isinstance(found["id"], int)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        answer(b"\xef\xbb\xbf" + b'{"name": "Kopi"}'),
+        answer({"name": "Kopi"}, content_type="application/json; charset=windows-1252"),
+        answer({"name": "Kopi"}, content_type="application/vnd.pos+json"),
+        answer({"name": "Kopi"}, content_type=None),
+        answer({"name": "Kopi"}, without_length=True),
+        answer(gzip.compress(b'{"name": "Kopi"}'), headers={"Content-Encoding": "gzip"}),
+        answer({"name": "Kopi"}, headers={"Content-Encoding": "identity"}),
+    ],
+    ids=["byte order mark", "odd charset", "json suffix", "no content type", "no length", "gzip", "identity"],
+)
+def test_an_object_is_read_in_every_usual_dress(server: ScriptedServer, patience: Patience, given: Answer) -> None:
+    assert ask_server(server, patience, given) == {"name": "Kopi"}
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (answer("<html>Please log in</html>", content_type="text/html; charset=utf-8"), "is text/html instead of JSON"),
+        (answer("\n<!doctype html><p>Maintenance"), "is HTML or XML"),
+        (answer("[]"), "no object"),
+        (answer("null"), "no object"),
+        (answer('"text"'), "no object"),
+        (answer('{"price": NaN}'), "holds NaN"),
+        (answer('{"price": -Infinity}'), "holds -Infinity"),
+        (answer("[" * 100_000), "nested too deeply"),
+        (answer('{"id": %s}' % ("9" * 5000)), "number"),
+        (answer('{"price": 1e99999999999999999999}'), "number"),
+        (answer(b" " * (MAX_BODY_BYTES + 1)), f"is larger than {MAX_BODY_BYTES} bytes"),
+        (
+            answer(gzip.compress(b" " * (MAX_BODY_BYTES + 1)), headers={"Content-Encoding": "gzip"}),
+            f"is larger than {MAX_BODY_BYTES} bytes once inflated",
+        ),
+        (answer(b"\x0b\x02\x80{}", headers={"Content-Encoding": "br"}), "is encoded as br"),
+        (answer(gzip.compress(gzip.compress(b"{}")), headers={"Content-Encoding": "gzip, gzip"}), "gzip, gzip"),
+        (answer("{}", headers={"Content-Encoding": "gzip"}), "says that it is gzip and is not"),
+    ],
+    ids=[
+        "HTML", "HTML called JSON", "list", "null", "text", "NaN", "Infinity", "depth", "huge integer", "huge exponent",
+        "oversize", "gzip bomb", "brotli", "double gzip", "false gzip",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_json_object_is_refused_at_once(
+    server: ScriptedServer, patience: Patience, rests: Rests, given: Answer, found: str
+) -> None:
+    with pytest.raises(ProviderError) as refusal:
+        ask_server(server, patience, given)
+    assert found in str(refusal.value)
+    assert "The catalog at http://127.0.0.1" in str(refusal.value)
+    assert len(server.received) == 1
+    assert rests.taken == []
+
+
+def test_an_endless_body_is_left_at_the_limit(server: ScriptedServer, patience: Patience) -> None:
+    endless = server.repeat(HEAD + b"Connection: close\r\n\r\n", b" " * 2**20)
+    with pytest.raises(ProviderError, match="is larger than"):
+        ask_server(server, patience, endless)
+
+
+WHOLE = b'{"products": ["Kopi Susu"], "status": true}'
+CUT = WHOLE[:20]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        answer(CUT),
+        answer(CUT, without_length=True),
+        answer(CUT, declared_length=len(WHOLE)),
+        answer('{"name": "Kopi é'.encode()[:-1]),
+        answer(b""),
+        answer(gzip.compress(WHOLE)[:-12], headers={"Content-Encoding": "gzip"}),
+        answer(b"", headers={"Content-Encoding": "gzip"}),
+        hang_up,
+    ],
+    ids=[
+        "right length",
+        "no length",
+        "short of its length",
+        "in a character",
+        "empty",
+        "gzip",
+        "empty gzip",
+        "hang-up",
+    ],
+)
+def test_a_cut_answer_is_asked_for_again_and_never_half_read(
+    server: ScriptedServer, patience: Patience, rests: Rests, cut: Answer
+) -> None:
+    assert ask_server(server, patience, cut, answer(WHOLE)) == json.loads(WHOLE)
+    assert len(server.received) == 2
+    server.received.clear()
+    with pytest.raises(ProviderError, match="gave up after 5 tries"):
+        ask_server(server, patience, cut)
+    assert len(server.received) == 5
+
+
+def test_rests_between_tries_grow(server: ScriptedServer, patience: Patience, rests: Rests) -> None:
+    with pytest.raises(ProviderError, match=r"gave up after 5 tries; the last one: HTTP 503 \(text/html\)"):
+        ask_server(server, patience, answer("<p>busy", status=503, content_type="text/html"))
+    lower_bounds = [1, 2, 4, 8]
+    assert len(rests.taken) == len(lower_bounds)
+    assert all(least <= rest <= least + 1 for least, rest in zip(lower_bounds, rests.taken, strict=True))
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(server: ScriptedServer, patience: Patience, status: int) -> None:
+    assert ask_server(server, patience, answer(b"", status=status), answer({"ok": 1})) == {"ok": 1}
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    ["7", format_datetime(NOW + timedelta(seconds=7), usegmt=True), (NOW + timedelta(seconds=7)).strftime("%c -0000")],
+    ids=["seconds", "date", "date without zone"],
+)
+def test_retry_after_is_honoured_in_both_forms(
+    server: ScriptedServer, patience: Patience, rests: Rests, retry_after: str
+) -> None:
+    ask_server(server, patience, answer(b"", status=429, headers={"Retry-After": retry_after}), answer({}))
+    assert rests.taken == [7.0]
+
+
+@pytest.mark.parametrize("retry_after", ["-1", "soon", "", "Sun, 01 Mar 2020 00:00:00 GMT", "Sun, 99 Foo 2026", "²"])
+def test_a_useless_retry_after_means_the_usual_rest(
+    server: ScriptedServer, patience: Patience, rests: Rests, retry_after: str
+) -> None:
+    busy = answer(b"", status=503, headers={"Retry-After": retry_after.encode().decode("latin-1")})
+    ask_server(server, patience, busy, answer({}))
+    assert len(rests.taken) == 1
+    assert 1 <= rests.taken[0] <= 2
+
+
+@pytest.mark.parametrize("retry_after", ["99999", "9" * 400, "Fri, 01 Jan 2038 00:00:00 GMT"])
+def test_a_rest_longer_than_the_budget_is_not_begun(
+    server: ScriptedServer, patience: Patience, rests: Rests, retry_after: str
+) -> None:
+    with pytest.raises(ProviderError, match="more than is left of 60 s"):
+        ask_server(server, patience, answer(b"", status=429, headers={"Retry-After": retry_after}))
+    assert rests.taken == []
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (400, "Expected 200"),
+        (401, "reconnect"),
+        (403, "may not read this store"),
+        (404, "no such address"),
+        (422, "Expected 200"),
+        (204, "Expected 200"),
+        (304, "Expected 200"),
+    ],
+)
+def test_a_final_status_is_said_at_once_with_its_reason(
+    server: ScriptedServer, patience: Patience, rests: Rests, status: int, advice: str
+) -> None:
+    body = b"" if status in {204, 304} else json.dumps({"error_message": "Store is\nclosed"}).encode()
+    with pytest.raises(RefusedError, match=f"HTTP {status}") as refusal:
+        ask_server(server, patience, answer(body, status=status))
+    assert refusal.value.status == status
+    assert advice in str(refusal.value)
+    assert ("Store is closed" in str(refusal.value)) == bool(body)
+    assert len(server.received) == 1
+    assert rests.taken == []
+
+
+def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(server: ScriptedServer, patience: Patience) -> None:
+    with running(ScriptedServer()) as other:
+        other.script("/steal", answer({"ok": 1}))
+        server.script("/api", answer(b"", status=307, headers={"Location": f"{other.origin}/steal"}))
+        with pytest.raises(RefusedError, match="Redirects are not followed"):
+            ask(f"{server.origin}/api", allowing(server.port, other.port), patience)
+        assert other.connections == 0
+
+
+def test_nobody_listening_is_tried_again_and_then_said(patience: Patience, rests: Rests) -> None:
+    port = closed_port()
+    with pytest.raises(ProviderError, match=r"gave up after 5 tries; the last one: no connection .* cannot be reached"):
+        ask(f"http://127.0.0.1:{port}/api", allowing(port), patience)
+    assert len(rests.taken) == 4
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b""),
+        (HEAD + b"Content-Length: 10\r\n\r\n", b""),
+        (b"HTTP/1.1 500 Oops\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n", b" "),
+    ],
+    ids=["dripping body", "endless early hints", "stalled headers", "stalled body", "dripping error"],
+)
+def test_an_answer_that_does_not_end_ends_at_the_deadline(
+    server: ScriptedServer, patience: Patience, start: tuple[bytes, bytes]
+) -> None:
+    first, piece = start
+    endless = server.repeat(first, piece) if piece else server.stall(first)
+    with pytest.raises(ProviderError, match=r"no complete answer within 0\.3 s\. The POS is too slow"):
+        ask_server(server, replace(patience, budget_seconds=0.3), endless)
+
+
+def test_the_deadline_covers_rests_and_names_what_came_before(server: ScriptedServer, patience: Patience) -> None:
+    async def for_ever(seconds: float) -> None:
+        await asyncio.sleep(60 if seconds else 0)
+
+    with pytest.raises(ProviderError, match=r"no complete answer within 1 s \(before that: HTTP 503"):
+        ask_server(server, replace(patience, budget_seconds=1, sleep=for_ever), answer(b"", status=503))
+
+
+def test_plain_http_is_refused_unless_the_endpoint_was_allowed(patience: Patience) -> None:
+    canary = Canary()
+    with canary.listener:
+        with pytest.raises(ProviderError, match=r"plain http .* CATA_ALLOW_PRIVATE_ENDPOINTS"):
+            ask(f"http://127.0.0.1:{canary.port}/api", allowing(canary.port + 1), patience)
+        assert canary.connections() == 0
+
+
+def test_a_private_address_gets_no_connection(patience: Patience, rests: Rests) -> None:
+    canary = Canary()
+    with canary.listener:
+        for host in ("127.0.0.1", "localhost", "127.1", "2130706433"):
+            with pytest.raises(ProviderError, match="address that may not be reached, so nothing was sent"):
+                ask(f"https://{host}:{canary.port}/api", AddressPolicy(), patience)
+        assert canary.connections() == 0
+    assert rests.taken == []
+
+
+@pytest.mark.parametrize("answers", [["127.0.0.1", "10.0.0.7"], ["10.0.0.7", "127.0.0.1"]])
+def test_a_name_with_one_denied_address_is_refused_in_every_order(answers: list[str]) -> None:
+    canary = Canary()
+    network = GuardedNetwork(allowing(canary.port), resolver=lambda _host, _port: answers)
+    with canary.listener:
+        with pytest.raises(AddressDeniedError):
+            asyncio.run(network.connect_tcp("pos.example", canary.port, timeout=5))
+        assert canary.connections() == 0
+    network.close()
+
+
+def test_the_address_that_was_judged_is_the_one_connected_to() -> None:
+    canary = Canary()
+    lookups: list[str] = []
+
+    def rebinding(host: str, _port: int) -> list[str]:
+        lookups.append(host)
+        return ["127.0.0.1" if len(lookups) == 1 else "10.0.0.7"]
+
+    network = GuardedNetwork(allowing(canary.port), resolver=rebinding)
+
+    async def connect() -> str:
+        stream = await network.connect_tcp("pos.example", canary.port, timeout=5)
+        peer = str(stream.get_extra_info("server_addr")[0])
+        await stream.aclose()
+        return peer
+
+    with canary.listener:
+        assert asyncio.run(connect()) == "127.0.0.1"
+        assert canary.connections() == 1
+    assert lookups == ["pos.example"]
+    network.close()
+
+
+def test_a_second_address_is_tried_when_the_first_is_dead(server: ScriptedServer) -> None:
+    policy = AddressPolicy(server.policy.allowed | {replace(next(iter(server.policy.allowed)), address=_DEAD)})
+    network = GuardedNetwork(policy, resolver=lambda _host, _port: [str(_DEAD), "127.0.0.1"])
+
+    async def connect() -> str:
+        stream = await network.connect_tcp("pos.example", server.port, timeout=5)
+        peer = str(stream.get_extra_info("server_addr")[0])
+        await stream.aclose()
+        return peer
+
+    assert asyncio.run(connect()) == "127.0.0.1"
+    network.close()
+
+
+def test_a_name_that_cannot_be_resolved_is_said(patience: Patience) -> None:
+    for host in ("no-such-host.invalid", f"{'a' * 64}.example"):
+        with pytest.raises(ProviderError, match="its name cannot be resolved"):
+            ask(f"https://{host}/api", AddressPolicy(), replace(patience, tries=1))
+
+
+def test_a_certificate_that_does_not_verify_is_final(
+    server: ScriptedServer, patience: Patience, rests: Rests, tmp_path: Path
+) -> None:
+    server.speak_tls(_self_signed(tmp_path))
+    with pytest.raises(ProviderError, match=r"certificate is not accepted \(self-signed certificate\)"):
+        ask(f"https://127.0.0.1:{server.port}/api", server.policy, patience)
+    assert rests.taken == []
+    assert server.received == []
+
+
+def test_a_port_that_does_not_speak_tls_is_final(server: ScriptedServer, patience: Patience, rests: Rests) -> None:
+    with pytest.raises(ProviderError, match="does not speak TLS as expected"):
+        ask(f"https://127.0.0.1:{server.port}/api", server.policy, patience)
+    assert rests.taken == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [f"bad token {TOKEN}", f"client_secret={SECRET}", "client_secret=s3cr3t%2Fwith%2Bsigns was wrong"],
+)
+@pytest.mark.parametrize("status", [400, 503])
+def test_no_secret_gets_into_messages_or_logs(
+    server: ScriptedServer, patience: Patience, caplog: pytest.LogCaptureFixture, words: str, status: int
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(ProviderError) as refusal:
+        ask_server(server, patience, answer({"error_message": words}, status=status))
+    assert f"HTTP {status}" in str(refusal.value)
+    told = str(refusal.value) + caplog.text
+    assert all(secret not in told for secret in (TOKEN, SECRET, "s3cr3t"))
+
+
+def test_each_try_takes_its_slot(server: ScriptedServer, patience: Patience, rests: Rests) -> None:
+    pacing = Pacing(interval=0.5, clock=lambda: 100.0)
+    ask_server(server, replace(patience, pacing=pacing), answer(b"", status=503), answer({}))
+    first_slot, backoff, second_slot = rests.all
+    assert (first_slot, second_slot) == (0.0, 0.5)
+    assert backoff >= 1
+
+
+def _self_signed(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "server.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
