@@ -1,0 +1,65 @@
+"""What each run did for each tenant, in the control database: one row a tenant, run and kind of work.
+
+`status` reads the newest rows; the rows of a sync also say where its change file lies. Counts are those of the
+metadata contract. What a run is doing right now is Dagster's business, not ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from cata_pipeline.control.schema import image_urls, tenant_runs
+
+
+@dataclass(frozen=True)
+class TenantRun:
+    """One tenant served (or not, then `error` says why) by one run; `kind` is sync or images. Times are UTC."""
+
+    tenant_id: str
+    kind: str
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    snapshot_id: str | None
+    changes_path: str | None
+    error: str | None
+    counts: Mapping[str, int | float]
+
+
+class History:
+    """Writes and reads tenant runs."""
+
+    def __init__(self, control: Engine) -> None:
+        self._control = control
+
+    def record(self, run: TenantRun) -> None:
+        """Keep one row."""
+        with self._control.begin() as connection:
+            connection.execute(tenant_runs.insert().values(**run.__dict__))
+
+    def newest(self, tenant_ids: Sequence[str]) -> dict[tuple[str, str], TenantRun]:
+        """The newest run of each tenant and kind, by (tenant id, kind)."""
+        columns = [tenant_runs.c[name] for name in TenantRun.__dataclass_fields__]
+        statement = (
+            sa.select(*columns)
+            .distinct(tenant_runs.c.tenant_id, tenant_runs.c.kind)
+            .where(tenant_runs.c.tenant_id == sa.any_(sa.cast(list(tenant_ids), sa.ARRAY(sa.Text))))
+            .order_by(tenant_runs.c.tenant_id, tenant_runs.c.kind, tenant_runs.c.finished_at.desc())
+        )
+        with self._control.connect() as connection:
+            rows = connection.execute(statement).mappings().all()
+        return {(row["tenant_id"], row["kind"]): TenantRun(**row) for row in rows}
+
+    def failing_pictures(self, tenant_ids: Sequence[str]) -> dict[str, int]:
+        """How many picture URLs of each tenant failed at their last try; tenants without any are absent."""
+        statement = (
+            sa.select(image_urls.c.tenant_id, sa.func.count().label("failing"))
+            .where(image_urls.c.tenant_id == sa.any_(sa.cast(list(tenant_ids), sa.ARRAY(sa.Text))))
+            .where(image_urls.c.failures > 0)
+            .group_by(image_urls.c.tenant_id)
+        )
+        with self._control.connect() as connection:
+            return {row.tenant_id: row.failing for row in connection.execute(statement)}

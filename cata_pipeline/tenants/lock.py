@@ -1,0 +1,91 @@
+"""One run at a time for each tenant: an advisory lock in the control database.
+
+The lock belongs to a connection, so it is free as soon as its process is gone, however that ended. The holder's run
+id is the connection's application name, where a waiting run reads it. A pooler in transaction mode would break this;
+`CATA_DATABASE_URL` must reach the server itself or a pooler in session mode.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from cata_pipeline.errors import TenantBusyError
+
+WAIT_SECONDS = 60.0
+_PREFIX = "cata_pipeline "
+
+_HOLDER = sa.text("""
+SELECT a.application_name, a.backend_start
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.classid = :high AND l.objid = :low
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+""")
+
+
+@dataclass(frozen=True)
+class TenantLock:
+    """A lock that is held."""
+
+    tenant_id: str
+    _connection: Connection
+
+    def verify(self) -> None:
+        """Raise `TenantBusyError` when the connection that held the lock is gone, and with it the lock."""
+        try:
+            self._connection.execute(sa.text("SELECT 1"))
+        except DBAPIError as error:
+            raise TenantBusyError(
+                f"The lock on tenant {self.tenant_id} was lost with its connection to the control database, so another"
+                " run may have started. Nothing was written. Sync again."
+            ) from error
+
+
+@contextmanager
+def tenant_lock(
+    control: Engine, tenant_id: str, purpose: str, run_id: str, *, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[TenantLock]:
+    """Hold `purpose` (sync or images) for a tenant; raises `TenantBusyError` naming the run that holds it."""
+    key = int.from_bytes(hashlib.sha256(f"{purpose}:{tenant_id}".encode()).digest()[:8]) >> 1
+    with control.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        _configure(connection, application_name=f"{_PREFIX}{run_id}"[:63], lock_timeout=f"{int(wait_seconds * 1000)}ms")
+        try:
+            try:
+                connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            except OperationalError as error:
+                raise TenantBusyError(_busy(connection, key, tenant_id, purpose, wait_seconds)) from error
+            yield TenantLock(tenant_id, connection)
+        finally:
+            _release(connection)
+
+
+def _configure(connection: Connection, *, application_name: str, lock_timeout: str) -> None:
+    statement = sa.text(
+        "SELECT set_config('application_name', :application_name, false),"
+        " set_config('lock_timeout', :lock_timeout, false)"
+    )
+    connection.execute(statement, {"application_name": application_name, "lock_timeout": lock_timeout})
+
+
+def _release(connection: Connection) -> None:
+    """Give the connection back as it was; one that is broken has released its locks already."""
+    try:
+        connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
+        _configure(connection, application_name=_PREFIX.strip(), lock_timeout="0")
+    except DBAPIError:
+        connection.invalidate()
+
+
+def _busy(connection: Connection, key: int, tenant_id: str, purpose: str, wait_seconds: float) -> str:
+    holder = connection.execute(_HOLDER, {"high": key >> 32, "low": key & 0xFFFFFFFF}).first()
+    who = f"run {holder.application_name.removeprefix(_PREFIX)}" if holder else "another run, which has just ended"
+    work = {"sync": "syncs", "images": "copies the pictures of"}[purpose]
+    return (
+        f"{who} still {work} tenant {tenant_id} after {wait_seconds:.0f} seconds of waiting. Nothing was written."
+        " Wait for that run, or end it, then start again."
+    )
