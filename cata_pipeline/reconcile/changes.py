@@ -1,0 +1,45 @@
+"""The audit trail of one reconcile: every changed value, old and new, as Parquet beside the snapshot.
+
+One row for each changed column of an updated row, one for each inserted row (its values as JSON in `new`), one for
+each hidden child. The file is written after the commit, so it never claims what was rolled back.
+"""
+
+import io
+from collections.abc import Iterable
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cata_pipeline.reconcile.report import Change
+
+_ROWS_A_GROUP = 50_000
+
+SCHEMA = pa.schema(
+    [
+        pa.field("table", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+        pa.field("action", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+        pa.field("item_code", pa.string(), nullable=False),
+        ("key", pa.string()),
+        ("column", pa.dictionary(pa.int8(), pa.string())),
+        ("old", pa.string()),
+        ("new", pa.string()),
+    ]
+)
+"""The columns of `Change`, in its order; `action` is inserted, updated or hidden."""
+
+
+def changes_parquet(changes: Iterable[Change]) -> bytes:
+    """The change file's content; rows are taken in groups, so memory does not follow their number."""
+    sink = io.BytesIO()
+    rows = iter(changes)
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+        while group := list(islice(rows, _ROWS_A_GROUP)):
+            columns = {name: [getattr(row, name) for row in group] for name in SCHEMA.names}
+            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
+    return sink.getvalue()
+
+
+def changes_path(snapshot_path: str, run_id: str) -> str:
+    """Where the change file of a run goes: beside the snapshot it applied, which may be applied again by other runs."""
+    return f"{snapshot_path.rpartition('/')[0]}/changes-{run_id}.parquet"

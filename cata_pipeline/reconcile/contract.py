@@ -1,0 +1,148 @@
+"""What a tenant database must offer before the first write, and what a sync will use of it.
+
+`bind` holds the ownership policy against the real columns. It is pure: engines read the columns, here they are
+judged. Everything that is wrong is reported at once, because the schema's owner is another team.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cata_pipeline.errors import ContractError
+from cata_pipeline.reconcile.policy import ITEMS, TABLES, Column, Rule, Table
+
+
+@dataclass(frozen=True)
+class ActualColumn:
+    """A column as the database describes it.
+
+    `type` is the engine's full type name; `max_characters` limits text, `max_magnitude` (exclusive) limits numbers;
+    both None where there is no limit. `fills_itself` covers defaults, identities and generated columns.
+    """
+
+    type: str
+    nullable: bool = True
+    fills_itself: bool = False
+    max_characters: int | None = None
+    max_magnitude: float | None = None
+
+
+@dataclass(frozen=True)
+class ActualTable:
+    """A table as the database describes it; `unique_keys` are the column sets of its plain unique indexes."""
+
+    columns: Mapping[str, ActualColumn]
+    unique_keys: frozenset[frozenset[str]]
+
+
+@dataclass(frozen=True)
+class BoundColumn:
+    """A policy column that the table really has, with the rule that governs it there."""
+
+    column: Column
+    rule: Rule
+    actual: ActualColumn
+
+    @property
+    def name(self) -> str:
+        """The column's name."""
+        return self.column.name
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a re-sync may write it."""
+        return self.rule in {Rule.ALWAYS, Rule.WHILE_EQUAL, Rule.WHILE_NULL}
+
+
+@dataclass(frozen=True)
+class BoundTable:
+    """A policy table that the database really has."""
+
+    table: Table
+    columns: tuple[BoundColumn, ...]
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.name
+
+    @property
+    def keys(self) -> tuple[BoundColumn, ...]:
+        """The table's own key columns."""
+        return tuple(column for column in self.columns if column.rule is Rule.KEY)
+
+    @property
+    def written(self) -> tuple[BoundColumn, ...]:
+        """The columns a re-sync may write."""
+        return tuple(column for column in self.columns if column.is_written)
+
+    def column(self, name: str) -> BoundColumn | None:
+        """One column by name, None where the table lacks it."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a sync will use, parents before children, and one sentence for each optional part that is absent."""
+
+    tables: tuple[BoundTable, ...]
+    skipped: tuple[str, ...] = field(default=())
+
+    @property
+    def items(self) -> BoundTable:
+        """The table `items`, which is always there."""
+        return self.tables[0]
+
+
+def bind(actual: Mapping[str, ActualTable]) -> Contract:
+    """Hold the policy against the real tables.
+
+    Raises `ContractError` that lists every missing table, column and key at once.
+    """
+    if ITEMS.name not in actual:
+        found = ", ".join(sorted(actual)) or "none of the tables this project knows"
+        raise ContractError(
+            f"The tenant database has no table {ITEMS.name} (found: {found})."
+            " Check that the database URL points at this tenant's schema and that its owner has migrated it."
+        )
+    problems: list[str] = []
+    skipped: list[str] = []
+    bound: list[BoundTable] = []
+    for table in TABLES:
+        if table.name not in actual:
+            skipped.append(f"table {table.name} is absent")
+        elif table.parent and table.parent not in [b.table for b in bound] and not problems:
+            skipped.append(f"table {table.name} is not written because {table.parent.name} is absent")
+        else:
+            bound.append(_bind_table(table, actual[table.name], problems, skipped))
+    if problems:
+        raise ContractError("The tenant database does not fit: " + "; ".join(problems) + ". Nothing was written.")
+    return Contract(tuple(bound), tuple(skipped))
+
+
+def _bind_table(table: Table, actual: ActualTable, problems: list[str], skipped: list[str]) -> BoundTable:
+    columns: list[BoundColumn] = []
+    for column in table.columns:
+        found = actual.columns.get(column.name)
+        if found is None:
+            if column.required:
+                problems.append(f"{table.name}.{column.name} is missing")
+            elif column.rule is not Rule.NEVER:
+                skipped.append(f"column {table.name}.{column.name} is absent")
+            continue
+        columns.append(BoundColumn(column, _rule(column, actual), found))
+    known = {column.name for column in table.columns if column.rule is not Rule.NEVER}
+    problems += [
+        f"{table.name}.{name} is NOT NULL without a default, and a sync does not know what to put there"
+        for name, found in actual.columns.items()
+        if name not in known and not found.nullable and not found.fills_itself
+    ]
+    key = frozenset(c.name for c in table.columns if c.rule in {Rule.KEY, Rule.PARENT})
+    if key <= actual.columns.keys() and key not in actual.unique_keys:
+        problems.append(f"{table.name} has no unique key on ({', '.join(sorted(key))}), so equal rows could double")
+    return BoundTable(table, tuple(columns))
+
+
+def _rule(column: Column, actual: ActualTable) -> Rule:
+    if column.rule is Rule.WHILE_EQUAL and column.companion not in actual.columns:
+        return Rule.WHILE_NULL
+    return column.rule

@@ -1,0 +1,336 @@
+"""The SQL of a PostgreSQL reconcile, one table at a time, made from the policy's columns.
+
+Nothing is executed here. The name rule reads the target row only: under READ COMMITTED a waiting UPDATE sees the
+target's newest committed version, but only a stale one of anything joined. Aliases: s staged, t target, p plan,
+b before, a after, h to hide, u0 u1 the target's parents upwards.
+"""
+
+from collections.abc import Iterator
+from typing import cast
+
+from cata_pipeline.reconcile.contract import BoundColumn, BoundTable
+from cata_pipeline.reconcile.policy import Kind, Rule
+
+_TEXT_TYPES = ("text", "character varying", "character", "citext")
+
+
+class TableStatements:
+    """The statements for one table of a tenant database; the outcome stays in temporary tables of the session."""
+
+    def __init__(self, bound: BoundTable) -> None:
+        self.name = bound.name
+        self._bound = bound
+        self._written = bound.written
+        self._keys = bound.table.keys
+        self.stage, self.plan, self.hides = (f'"cata_{kind}_{self.name}"' for kind in ("stage", "plan", "hide"))
+        self._before, self._after, self._inserted, self._hidden = (
+            f'"cata_{kind}_{self.name}"' for kind in ("before", "after", "inserted", "hidden")
+        )
+        self._target = f'"{self.name}"'
+        self._key_targets, self._chain, self._parents = self._build_chain()
+
+    @property
+    def plan_tables(self) -> tuple[str, ...]:
+        """The temporary tables that hold the plan."""
+        return (self.plan, self.hides)
+
+    def _build_chain(self) -> tuple[dict[str, str], str, str]:
+        """Where each staged key lives; the FROM clause of the target with its parents; that of the parents alone."""
+        targets = {column.source: f't."{column.name}"' for column in self._bound.table.own_keys}
+        parents, below, foreign_key = "", "t", self._bound.table.parent_column
+        joins_target = ""
+        for depth, parent in enumerate(self._bound.table.ancestors()):
+            alias = f"u{depth}"
+            on = f' ON {alias}."id" = {below}."{foreign_key.name}"' if foreign_key else ""
+            if depth == 0:
+                parents, joins_target = f'"{parent.name}" {alias}', on
+            else:
+                parents += f' JOIN "{parent.name}" {alias}{on}'
+            targets |= {column.source: f'{alias}."{column.name}"' for column in parent.own_keys}
+            below, foreign_key = alias, parent.parent_column
+        if " JOIN " in parents:
+            parents = f"({parents})"
+        chain = f"{self._target} t" + (f" JOIN {parents}{joins_target}" if parents else "")
+        return targets, chain, parents
+
+    @property
+    def _joined_chain(self) -> str:
+        return f"({self._chain})" if self._parents else self._chain
+
+    def _keys_equal(self, left: str, right: str) -> str:
+        return " AND ".join(f'{left}."{key}" = {right}."{key}"' for key in self._keys)
+
+    def _keys_match(self, staged: str) -> str:
+        """The staged row names the target row: byte for byte, whatever the column's collation."""
+        return " AND ".join(
+            f'{target}::text COLLATE "C" = {staged}."{key}"' if key != "occurrence" else f'{target} = {staged}."{key}"'
+            for key, target in ((key, self._key_targets[key]) for key in self._keys)
+        )
+
+    def _key_list(self, alias: str) -> str:
+        return ", ".join(f'{alias}."{key}"' for key in self._keys)
+
+    def _differs(self) -> str:
+        return " OR ".join(filter(None, (_differs(column) for column in self._written)))
+
+    def plan_statements(self) -> Iterator[str]:
+        """Temporary tables with the rows to insert or update, the children to hide, and room for the outcome."""
+        yield f"""
+            CREATE TEMP TABLE {self.plan} AS
+            SELECT {self._key_list("s")}, t."id" AS target_id, false AS settled
+            FROM {self.stage} s LEFT JOIN {self._joined_chain} ON {self._keys_match("s")}
+            WHERE s."writable" AND (t."id" IS NULL OR {self._differs()})"""
+        yield f"ANALYZE {self.plan}"
+        yield f"CREATE TEMP TABLE {self.hides} AS {self._plan_hides()}"
+        columns = ", ".join(f't."{column.name}"' for column in self._written)
+        yield f"""
+            CREATE TEMP TABLE {self._before} AS
+            SELECT p.target_id, {self._key_list("p")}, {columns} FROM {self.plan} p, {self._target} t WITH NO DATA"""
+        yield f"""
+            CREATE TEMP TABLE {self._after} AS
+            SELECT t."id" AS target_id, {columns} FROM {self._target} t WITH NO DATA"""
+        yield f"CREATE TEMP TABLE {self._inserted} AS SELECT target_id FROM {self._after} WITH NO DATA"
+        yield f"CREATE TEMP TABLE {self._hidden} AS SELECT target_id FROM {self._after} WITH NO DATA"
+
+    def _plan_hides(self) -> str:
+        parent = self._bound.table.parent
+        empty = f"SELECT {self._key_list('s')}, NULL::bigint AS target_id FROM {self.stage} s WHERE false"
+        if parent is None:
+            return empty
+        parent_stage = f'"cata_stage_{parent.name}"'
+        parents = " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = sp."{key}"' for key in parent.keys)
+        keys = ", ".join(
+            f'{target}::text COLLATE "C" AS "{key}"' if key != "occurrence" else f'{target} AS "{key}"'
+            for key, target in self._key_targets.items()
+        )
+        return f"""
+            SELECT {keys}, t."id" AS target_id
+            FROM {self._chain}
+            JOIN {parent_stage} sp ON {parents}
+            JOIN "cata_stage_items" si ON si."item_code" = sp."item_code" AND si."{self._bound.table.listed_by}"
+            WHERE {_is_true("t", self._visible)}
+              AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})"""
+
+    @property
+    def _visible(self) -> BoundColumn:
+        return cast("BoundColumn", self._bound.column("visible"))
+
+    def totals(self) -> str:
+        """Items of the tenant, visible ones, those the snapshot does not name; writable staged rows."""
+        return f"""
+            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}),
+                   count(*) FILTER (WHERE s."item_code" IS NULL),
+                   (SELECT count(*) FROM {self.stage} WHERE "writable")
+            FROM {self._target} t LEFT JOIN {self.stage} s ON {self._keys_match("s")}"""
+
+    def plan_counts(self) -> str:
+        """Insertions, updates, and of the updates: hides, renames, dropped pictures, changed categories."""
+        category = self._bound.column("category")
+        return f"""
+            SELECT count(*) FILTER (WHERE t."id" IS NULL), count(t."id"),
+                   count(t."id") FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
+                   count(t."id") FILTER (WHERE {_differs(cast("BoundColumn", self._bound.column("original_name")))}),
+                   count(t."id") FILTER (
+                       WHERE coalesce(t."external_image_url", '') <> '' AND coalesce(s."external_image_url", '') = ''),
+                   {f'count(t."id") FILTER (WHERE {_differs(category)})' if category else "0"}
+            FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
+            LEFT JOIN {self._target} t ON t."id" = p.target_id"""
+
+    def stale_codes(self) -> str:
+        """Item codes the snapshot does not name; one parameter, the limit."""
+        return f"""
+            SELECT t."item_code"::text FROM {self._target} t
+            WHERE NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})
+            ORDER BY t."item_code"::text COLLATE "C" LIMIT %s"""
+
+    def lock(self) -> str:
+        """Lock the planned rows that exist, in key order, and keep their values as they really are now."""
+        columns = ", ".join(f't."{column.name}"' for column in self._written)
+        return f"""
+            INSERT INTO {self._before}
+            SELECT p.target_id, {self._key_list("p")}, {columns}
+            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id
+            WHERE NOT EXISTS (SELECT 1 FROM {self._before} b WHERE b.target_id = p.target_id)
+            ORDER BY {self._key_list("p")}
+            FOR UPDATE OF t"""
+
+    def forget_vanished(self) -> str:
+        """A planned row that was deleted meanwhile becomes an insertion."""
+        return f"""
+            UPDATE {self.plan} p SET target_id = NULL
+            WHERE target_id IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM {self._before} b WHERE b.target_id = p.target_id)"""
+
+    def count_insertions(self) -> str:
+        """How many rows the next `insert` should insert."""
+        return f"SELECT count(*) FROM {self.plan} p WHERE {self._to_insert()}"
+
+    def _to_insert(self) -> str:
+        return "p.target_id IS NULL AND NOT p.settled"
+
+    def insert(self) -> str:
+        """Insert the planned rows that do not exist; one that appeared meanwhile is left out, not overwritten."""
+        names = [column.name for column in (*self._bound.keys, *self._written)]
+        values = [_new(column) for column in (*self._bound.keys, *self._written)]
+        source = f"{self.plan} p JOIN {self.stage} s ON {self._keys_equal('p', 's')}"
+        parent_column = self._bound.table.parent_column
+        if parent_column:
+            names.append(parent_column.name)
+            values.append('u0."id"')
+            source += f" JOIN {self._parents} ON {self._parents_match()}"
+        columns = ", ".join(f'"{name}"' for name in names)
+        return f"""
+            WITH inserted AS (
+                INSERT INTO {self._target} ({columns})
+                SELECT {", ".join(values)} FROM {source}
+                WHERE {self._to_insert()}
+                ORDER BY {self._key_list("p")}
+                ON CONFLICT DO NOTHING
+                RETURNING "id")
+            INSERT INTO {self._inserted} SELECT "id" FROM inserted"""
+
+    def _parents_match(self) -> str:
+        above = self._bound.table.parent.keys if self._bound.table.parent else ()
+        return " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = s."{key}"' for key in above)
+
+    def adopt_existing(self) -> str:
+        """Give planned insertions that exist by now (but are not ours) their target, so that they are updated."""
+        return f"""
+            UPDATE {self.plan} p SET target_id = t."id"
+            FROM {self._chain}
+            WHERE {self._keys_match("p")} AND p.target_id IS NULL
+              AND NOT EXISTS (SELECT 1 FROM {self._inserted} i WHERE i.target_id = t."id")"""
+
+    def settle_inserted(self) -> str:
+        """Mark the insertions that succeeded, so that another round does not repeat them."""
+        return f"UPDATE {self.plan} SET settled = true WHERE target_id IS NULL"
+
+    def update(self) -> str:
+        """Write the changed columns of the locked rows."""
+        return f"""
+            WITH changed AS (
+                UPDATE {self._target} t SET {", ".join(f'"{c.name}" = {_assigned(c)}' for c in self._written)}
+                FROM {self._before} b JOIN {self.stage} s ON {self._keys_equal("b", "s")}
+                WHERE t."id" = b.target_id AND ({self._differs()})
+                RETURNING t."id", {", ".join(f't."{column.name}"' for column in self._written)})
+            INSERT INTO {self._after} SELECT * FROM changed"""
+
+    def hide_statements(self) -> Iterator[str]:
+        """Lock, then hide, the children that their present parent no longer lists."""
+        if self._bound.table.parent is None:
+            return
+        yield f"""
+            SELECT 1 FROM {self._target} t JOIN {self.hides} h ON h.target_id = t."id"
+            ORDER BY {self._key_list("h")} FOR UPDATE OF t"""
+        false = "false" if self._visible.actual.type == "boolean" else "0"
+        yield f"""
+            WITH hidden AS (
+                UPDATE {self._target} t SET "visible" = {false} FROM {self.hides} h
+                WHERE t."id" = h.target_id AND {_is_true("t", self._visible)}
+                RETURNING t."id")
+            INSERT INTO {self._hidden} SELECT "id" FROM hidden"""
+
+    def rehearse_statements(self) -> Iterator[str]:
+        """Fill the outcome tables as `apply` would, without touching the target."""
+        columns = ", ".join(f't."{column.name}"' for column in self._written)
+        yield f"""
+            INSERT INTO {self._before}
+            SELECT p.target_id, {self._key_list("p")}, {columns}
+            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id"""
+        yield f"""
+            INSERT INTO {self._after}
+            SELECT t."id", {", ".join(_assigned(column) for column in self._written)}
+            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id
+            JOIN {self.stage} s ON {self._keys_equal("p", "s")}"""
+        yield f"INSERT INTO {self._hidden} SELECT target_id FROM {self.hides}"
+
+    def item_counts(self) -> str:
+        """The fields of `ItemCounts`, in their order."""
+        before, after = _is_true("b", self._visible), _is_true("a", self._visible)
+        renamed = 'b."original_name" IS DISTINCT FROM a."original_name"'
+        same_name = 'b."name"::text COLLATE "C" IS NOT DISTINCT FROM a."name"::text'
+        return f"""
+            SELECT (SELECT count(*) FROM {self.plan} WHERE target_id IS NULL), count(*),
+                   count(*) FILTER (WHERE {renamed} AND NOT ({same_name})),
+                   count(*) FILTER (WHERE {renamed} AND {same_name}),
+                   count(*) FILTER (WHERE {before} AND NOT {after}),
+                   count(*) FILTER (WHERE {after} AND NOT {before}),
+                   count(*) FILTER (WHERE b."external_image_url" IS DISTINCT FROM a."external_image_url")
+            FROM {self._before} b JOIN {self._after} a USING (target_id)"""
+
+    def child_counts(self) -> str:
+        """Inserted, updated and hidden children."""
+        return f"""
+            SELECT (SELECT count(*) FROM {self.plan} WHERE target_id IS NULL),
+                   (SELECT count(*) FROM {self._after}), (SELECT count(*) FROM {self._hidden})"""
+
+    def change_statements(self) -> Iterator[str]:
+        """Selects with the columns of `Change`: updates column by column, hidden children, insertions."""
+        own = [key for key in self._keys if key != "item_code"]
+
+        def key(alias: str) -> str:
+            path = ", ".join(f'{alias}."{name}"' for name in own)
+            return f"jsonb_build_array({path})::text" if own else "NULL::text"
+
+        columns = " UNION ALL ".join(
+            f"""
+            SELECT '{self.name}', 'updated', b."item_code", {key("b")}, '{column.name}',
+                   b."{column.name}"::text, a."{column.name}"::text
+            FROM {self._before} b JOIN {self._after} a USING (target_id)
+            WHERE b."{column.name}"::text IS DISTINCT FROM a."{column.name}"::text"""
+            for column in self._written
+        )
+        yield f"{columns} ORDER BY 3, 4, 5"
+        if self._bound.table.parent:
+            yield f"""
+                SELECT '{self.name}', 'hidden', h."item_code", {key("h")}, 'visible', 'true', 'false'
+                FROM {self.hides} h JOIN {self._hidden} USING (target_id) ORDER BY 3, 4"""
+        row = ", ".join(f"'{c.name}', {_new(c)}" for c in self._written)
+        yield f"""
+            SELECT '{self.name}', 'inserted', p."item_code", {key("p")}, NULL, NULL, jsonb_build_object({row})::text
+            FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
+            WHERE p.target_id IS NULL ORDER BY 3, 4"""
+
+
+def _is_text(column: BoundColumn) -> bool:
+    return column.actual.type.startswith(_TEXT_TYPES)
+
+
+def _is_true(alias: str, column: BoundColumn) -> str:
+    return f'{alias}."{column.name}"' if column.actual.type == "boolean" else f'({alias}."{column.name}" <> 0)'
+
+
+def _new(column: BoundColumn) -> str:
+    """The staged value in the target's own type. Text is never cast: a cast to varchar(n) cuts silently."""
+    source = f's."{column.column.source}"'
+    if column.column.kind is Kind.BOOLEAN and column.actual.type != "boolean":
+        return f"{source}::integer::{column.actual.type}"
+    return source if _is_text(column) or column.actual.type == "boolean" else f"{source}::{column.actual.type}"
+
+
+def _differs(column: BoundColumn) -> str:
+    """Whether a sync would change this column; empty where another column's difference already says so."""
+    target = f't."{column.name}"'
+    if column.rule is Rule.WHILE_EQUAL:
+        return ""
+    if column.rule is Rule.WHILE_NULL:
+        return f'({target} IS NULL AND s."{column.column.source}" IS NOT NULL)'
+    if _is_text(column):
+        return f'({target}::text COLLATE "C" IS DISTINCT FROM s."{column.column.source}")'
+    if column.column.kind is Kind.JSON:
+        return f'({target}::jsonb IS DISTINCT FROM s."{column.column.source}"::jsonb)'
+    return f"({target} IS DISTINCT FROM {_new(column)})"
+
+
+def _assigned(column: BoundColumn) -> str:
+    """The value a changed row gets; reads no row but the target's own and the staged one."""
+    target = f't."{column.name}"'
+    if column.rule is Rule.WHILE_EQUAL:
+        companion = f't."{column.column.companion}"'
+        return (
+            f'CASE WHEN {target}::text COLLATE "C" IS NOT DISTINCT FROM {companion}::text'
+            f" THEN {_new(column)} ELSE {target} END"
+        )
+    if column.rule is Rule.WHILE_NULL:
+        return f"coalesce({target}, {_new(column)})"
+    return _new(column)

@@ -1,0 +1,175 @@
+"""Flattens a snapshot into the tables that are staged, and sets aside what the tenant's columns cannot hold.
+
+Pure Arrow in, Arrow out: no engine is known here. A row that does not fit is staged all the same, marked not
+`writable`, so that what is stored of it stays and is neither called stale nor hidden.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cata_pipeline.catalog.model import Rejection
+from cata_pipeline.reconcile.contract import BoundTable, Contract
+from cata_pipeline.reconcile.policy import BUNDLE_COMPONENTS, ITEMS, MODIFIER_OPTIONS, MODIFIERS, Kind
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The staged tables by policy table name, and the items and children that do not fit.
+
+    `rejections` has one entry for each item that does not fit; `children_rejected` counts the rest.
+    """
+
+    tables: Mapping[str, pa.Table]
+    rejections: tuple[Rejection, ...]
+    children_rejected: int
+
+
+def stage_tables(catalog: pa.Table, contract: Contract) -> Staged:
+    """Flatten a catalog (rows as `snapshot.SCHEMA`) for the tables of the contract."""
+    flat = _flatten(catalog.combine_chunks())
+    tables: dict[str, pa.Table] = {}
+    rejections: list[Rejection] = []
+    children_rejected = 0
+    for bound in contract.tables:
+        rows = flat[bound.name]
+        problems = _problems(rows, bound)
+        if bound.table is ITEMS:
+            rejections = [
+                Rejection(catalog["provider_id"][row].as_py(), catalog["item_code"][row].as_py(), reason)
+                for row, reason in sorted(problems.items())
+            ]
+        else:
+            children_rejected += len(problems)
+        tables[bound.name] = _mark(rows, problems, tables, bound)
+    return Staged(tables, tuple(rejections), children_rejected)
+
+
+def _flatten(catalog: pa.Table) -> dict[str, pa.Table]:
+    codes = catalog["item_code"].combine_chunks()
+    groups, group_items = _children(catalog["modifier_groups"])
+    options, option_groups = _children(pc.struct_field(groups, "modifiers"))
+    components, component_items = _children(catalog["bundle_components"])
+    group_codes = pc.struct_field(groups, "code")
+    items = catalog.select(
+        [
+            "item_code",
+            "name",
+            "is_active",
+            "description",
+            "category",
+            "item_type",
+            "external_image_url",
+            "variant_group",
+        ]
+    )
+    items = items.append_column("variant_options", _options_json(catalog["variant_options"]))
+    items = items.append_column("lists_modifiers", catalog["modifier_groups"].is_valid())
+    items = items.append_column("lists_components", catalog["bundle_components"].is_valid())
+    return {
+        ITEMS.name: items,
+        MODIFIERS.name: pa.table(
+            {
+                "item_code": codes.take(group_items),
+                "modifier_code": group_codes,
+                "name": pc.struct_field(groups, "name"),
+                "is_active": pc.struct_field(groups, "is_active"),
+                "position": _positions(group_items),
+                "parent": group_items,
+            }
+        ),
+        MODIFIER_OPTIONS.name: pa.table(
+            {
+                "item_code": codes.take(group_items).take(option_groups),
+                "modifier_code": group_codes.take(option_groups),
+                "option_code": pc.struct_field(options, "code"),
+                "name": pc.struct_field(options, "name"),
+                "is_active": pc.struct_field(options, "is_active"),
+                "position": _positions(option_groups),
+                "parent": option_groups,
+            }
+        ),
+        BUNDLE_COMPONENTS.name: pa.table(
+            {
+                "item_code": codes.take(component_items),
+                "slot": pc.struct_field(components, "slot"),
+                "component_item_code": pc.struct_field(components, "item_code"),
+                "occurrence": _occurrences(components, component_items),
+                "name": pc.struct_field(components, "name"),
+                "quantity": pc.struct_field(components, "quantity"),
+                "is_active": pa.repeat(True, len(components)),
+                "position": _positions(component_items),
+                "parent": component_items,
+            }
+        ),
+    }
+
+
+def _children(lists: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, pa.Array]:
+    """The list elements in order, and for each the row it came from."""
+    whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    return pc.list_flatten(whole), pc.list_parent_indices(whole)
+
+
+def _positions(parents: pa.Array) -> pa.Array:
+    """Where each element stands within its parent, from 0; `parents` never decreases."""
+    rows = parents.to_numpy(zero_copy_only=False)
+    return pa.array(np.arange(len(rows)) - np.searchsorted(rows, rows), pa.int32())
+
+
+def _occurrences(components: pa.Array, items: pa.Array) -> pa.Array:
+    """Which of its equals (same item, slot and code) each component is, from 1."""
+    frame = pd.DataFrame(
+        {
+            "item": items.to_numpy(zero_copy_only=False),
+            "slot": pc.struct_field(components, "slot").to_pandas(),
+            "code": pc.struct_field(components, "item_code").to_pandas(),
+        }
+    )
+    return pa.array(frame.groupby(["item", "slot", "code"]).cumcount().to_numpy() + 1, pa.int32())
+
+
+def _options_json(options: pa.ChunkedArray) -> pa.Array:
+    texts = [json.dumps(row, ensure_ascii=False, sort_keys=True) if row else None for row in options.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def _problems(rows: pa.Table, bound: BoundTable) -> dict[int, str]:
+    """For each row that does not fit, the first reason."""
+    problems: dict[int, str] = {}
+    for column in (*bound.keys, *bound.written):
+        values = rows[column.column.source]
+        limit, magnitude = column.actual.max_characters, column.actual.max_magnitude
+        if limit is not None and column.column.kind in {Kind.TEXT, Kind.JSON}:
+            lengths = pc.utf8_length(values)
+            for row in _where(pc.greater(lengths, limit)):
+                reason = f"{column.name} has {lengths[row].as_py()} characters; the column takes {limit}"
+                problems.setdefault(row, reason)
+        if magnitude is not None and column.column.kind is Kind.DECIMAL:
+            numbers = pc.abs(pc.cast(values, pa.float64()))
+            for row in _where(pc.greater_equal(numbers, magnitude)):
+                problems.setdefault(
+                    row, f"{column.name} is {values[row].as_py()}; the column takes less than {magnitude:g}"
+                )
+    return problems
+
+
+def _where(condition: pa.ChunkedArray) -> list[int]:
+    return pc.indices_nonzero(pc.fill_null(condition, False)).to_pylist() if pc.any(condition).as_py() else []
+
+
+def _mark(rows: pa.Table, problems: dict[int, str], staged: Mapping[str, pa.Table], bound: BoundTable) -> pa.Table:
+    writable = np.ones(rows.num_rows, dtype=bool)
+    writable[list(problems)] = False
+    if bound.table.parent:
+        parents = rows["parent"].combine_chunks()
+        writable &= (
+            staged[bound.table.parent.name]["writable"].combine_chunks().take(parents).to_numpy(zero_copy_only=False)
+        )
+        rows = rows.drop_columns(["parent"])
+    return rows.append_column("writable", pa.array(writable))

@@ -1,0 +1,65 @@
+"""What a tenant database must offer, held against real tables."""
+
+import pytest
+
+from cata_pipeline.errors import ContractError, DatabaseError
+from cata_pipeline_tests.reconcile.conftest import SyncedTenant, latte
+from cata_pipeline_tests.reconcile.test_ownership import MILK
+
+
+def test_a_database_without_items_is_refused_and_says_what_it_found(tenant: SyncedTenant) -> None:
+    tenant.edit("DROP TABLE items CASCADE")
+    with pytest.raises(ContractError, match=r"has no table items .*item_modifiers"):
+        tenant.sync(latte())
+
+
+def test_every_missing_required_column_is_listed_at_once(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE items DROP COLUMN original_name, DROP COLUMN visible")
+    tenant.edit("ALTER TABLE item_modifiers DROP COLUMN name")
+    with pytest.raises(ContractError) as error:
+        tenant.sync(latte())
+    for column in ("items.original_name", "items.visible", "item_modifiers.name"):
+        assert f"{column} is missing" in str(error.value)
+    assert tenant.rows("SELECT * FROM items") == []
+
+
+def test_absent_optional_columns_and_structure_tables_are_skipped_and_said(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE items DROP COLUMN category, DROP COLUMN variant_options")
+    tenant.edit("DROP TABLE item_modifiers CASCADE")
+    report = tenant.sync(latte(modifier_groups=(MILK,)))
+    assert report.items.inserted == 1
+    assert set(report.skipped) >= {
+        "column items.category is absent",
+        "column items.variant_options is absent",
+        "table item_modifiers is absent",
+        "table item_modifier_options is not written because item_modifiers is absent",
+    }
+    assert tenant.rows("SELECT * FROM item_modifier_options") == []
+
+
+def test_a_foreign_not_null_column_without_default_is_refused_before_the_first_insert(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE items ADD COLUMN kitchen text NOT NULL")
+    with pytest.raises(ContractError, match=r"items\.kitchen is NOT NULL without a default"):
+        tenant.sync(latte())
+
+
+def test_items_without_a_unique_item_code_are_refused(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE items DROP CONSTRAINT items_item_code_key")
+    with pytest.raises(ContractError, match=r"items has no unique key on \(item_code\)"):
+        tenant.sync(latte())
+
+
+def test_a_name_longer_than_its_column_costs_only_its_item(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(), latte(item_code="LONG"))
+    report = tenant.sync(latte(name="New"), latte(item_code="LONG", name="x" * 256))
+    assert (report.items_in_snapshot, report.rejected, report.items.updated, report.stale) == (1, 1, 1, 0)
+    assert report.rejections[0].reason == "original_name has 256 characters; the column takes 255"
+    assert tenant.item("LONG")["name"] == "Latte"
+
+
+def test_an_unreachable_tenant_database_is_named_without_its_password(tenant: SyncedTenant) -> None:
+    tenant.url = tenant.url.set(host="127.0.0.1", port=1, username="cata", password="s3cret-word", query={})
+    with pytest.raises(DatabaseError, match="cannot be reached") as error:
+        tenant.sync(latte())
+    assert "127.0.0.1:1" in str(error.value)
+    assert "s3cret-word" not in str(error.value)

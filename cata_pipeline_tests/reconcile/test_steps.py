@@ -1,0 +1,171 @@
+"""The order of the steps: what is written when, what is retried, and what a sync leaves behind."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cata_pipeline.errors import DatabaseError, GuardRefusedError, StorageError
+from cata_pipeline_tests.reconcile.conftest import SyncedTenant, latte
+from cata_pipeline_tests.reconcile.test_ownership import MILK, SUGAR
+
+
+def changes_of(tenant: SyncedTenant, path: str) -> set[tuple[Any, ...]]:
+    frame = pd.read_parquet(io.BytesIO(tenant.bucket.read(path)))
+    return {tuple(None if pd.isna(cell) else cell for cell in row) for row in frame.itertuples(index=False)}
+
+
+def test_the_change_file_holds_old_and_new_values_beside_the_snapshot(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(modifier_groups=(SUGAR, MILK)))
+    snapshot = tenant.snapshot([latte(name="Caffe Latte", modifier_groups=(SUGAR,)), latte(item_code="NEW")])
+    report = tenant.apply(snapshot)
+    assert report.changes_path is not None
+    assert report.changes_path.rpartition("/")[0] == snapshot.record.path.rpartition("/")[0]
+    changes = changes_of(tenant, report.changes_path)
+    assert {change for change in changes if change[1] != "inserted"} == {
+        ("items", "updated", "LAT-L", None, "original_name", "Latte", "Caffe Latte"),
+        ("items", "updated", "LAT-L", None, "name", "Latte", "Caffe Latte"),
+        ("item_modifiers", "hidden", "LAT-L", '["g-milk"]', "visible", "true", "false"),
+    }
+    [inserted] = [change for change in changes if change[1] == "inserted"]
+    assert inserted[:6] == ("items", "inserted", "NEW", None, None, None)
+    assert '"original_name": "Latte"' in inserted[6]
+
+
+def test_a_dry_run_tells_what_would_happen_and_writes_nothing(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(), latte(item_code="EDITED"))
+    tenant.edit("UPDATE items SET name = 'Ours' WHERE item_code = 'EDITED'")
+    before = tenant.rows("SELECT xmin::text, * FROM items ORDER BY id")
+    new = [latte(name="New", is_active=False), latte(item_code="EDITED", name="New"), latte(item_code="MORE")]
+    report = tenant.sync(*new, dry_run=True)
+    assert tenant.rows("SELECT xmin::text, * FROM items ORDER BY id") == before
+    assert (report.items.inserted, report.items.updated, report.items.renamed) == (1, 2, 1)
+    assert (report.items.names_kept, report.items.hidden, report.changes_path) == (1, 1, None)
+    assert ("LAT-L", "name", "Latte", "New") in {(c.item_code, c.column, c.old, c.new) for c in report.sample}
+    assert tenant.sync(*new).items == report.items
+
+
+def test_a_dry_run_shows_what_the_guards_would_refuse(tenant: SyncedTenant) -> None:
+    tenant.sync(*[latte(item_code=f"I{n}") for n in range(30)])
+    report = tenant.sync(*[latte(item_code=f"I{n}", is_active=False) for n in range(30)], dry_run=True)
+    assert [finding.guard for finding in report.findings if finding.refuses] == ["hide"]
+
+
+def test_a_refused_sync_writes_nothing_and_an_allowance_lasts_one_run(tenant: SyncedTenant) -> None:
+    items = [latte(item_code=f"I{n:02}") for n in range(30)]
+    hidden = [latte(item_code=f"I{n:02}", is_active=False, name="New") for n in range(30)]
+    tenant.sync(*items)
+    before = tenant.rows("SELECT xmin::text, * FROM items ORDER BY id")
+    with pytest.raises(GuardRefusedError, match="--allow hide=30"):
+        tenant.sync(*hidden)
+    assert tenant.rows("SELECT xmin::text, * FROM items ORDER BY id") == before
+    assert tenant.sync(*hidden, allow={"hide": 30}).items.hidden == 30
+    tenant.sync(*items)
+    with pytest.raises(GuardRefusedError):
+        tenant.sync(*hidden)
+
+
+def test_an_empty_catalog_for_a_tenant_that_has_items_is_refused(tenant: SyncedTenant) -> None:
+    tenant.sync(latte())
+    with pytest.raises(GuardRefusedError, match="the snapshot is empty while the tenant has 1 visible items"):
+        tenant.sync()
+
+
+def test_too_many_rejected_rows_are_refused_even_on_a_first_sync(tenant: SyncedTenant) -> None:
+    with pytest.raises(GuardRefusedError, match="21 of 22 rows were rejected"):
+        tenant.sync(latte(), rejected=21)
+    assert tenant.sync(latte(), rejected=20).rejected == 20
+
+
+@contextmanager
+def merchant(tenant: SyncedTenant) -> Iterator[Connection]:
+    """A Cata user's own transaction, open until the test commits it or the block ends."""
+    with tenant.engine.connect() as connection:
+        yield connection
+
+
+def test_a_merchant_edit_between_plan_and_apply_survives(tenant: SyncedTenant) -> None:
+    tenant.sync(latte())
+    tenant.before_write = lambda: tenant.edit("UPDATE items SET name = 'Ours'")
+    report = tenant.sync(latte(name="New", category="Tea"))
+    row = tenant.item("LAT-L")
+    assert (row["name"], row["original_name"], row["category"]) == ("Ours", "New", "Tea")
+    assert (report.items.renamed, report.items.names_kept) == (0, 1)
+
+
+def test_a_merchant_edit_the_sync_waits_for_survives(tenant: SyncedTenant) -> None:
+    tenant.sync(latte())
+    with merchant(tenant) as edit:
+        edit.execute(sa.text("UPDATE items SET name = 'Ours'"))
+        commit = threading.Timer(0.5, edit.commit)
+        commit.start()
+        tenant.sync(latte(name="New"))
+        commit.join()
+    row = tenant.item("LAT-L")
+    assert (row["name"], row["original_name"]) == ("Ours", "New")
+
+
+def test_an_item_a_merchant_inserts_meanwhile_is_updated_under_the_rules(tenant: SyncedTenant) -> None:
+    insert = "INSERT INTO items (item_code, name, original_name, base_price) VALUES ('LAT-L', 'Ours', 'x', 5)"
+    tenant.before_write = lambda: tenant.edit(insert)
+    report = tenant.sync(latte(), latte(item_code="NEW"))
+    row = tenant.item("LAT-L")
+    assert (row["name"], row["original_name"], row["base_price"]) == ("Ours", "Latte", 5)
+    assert (report.items.inserted, report.items.updated) == (1, 1)
+
+
+def test_an_item_deleted_meanwhile_is_inserted_again(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(), latte(item_code="OTHER"))
+    tenant.before_write = lambda: tenant.edit("DELETE FROM items WHERE item_code = 'LAT-L'")
+    report = tenant.sync(latte(name="New"), latte(item_code="OTHER"))
+    assert (report.items.inserted, report.items.updated, report.unchanged) == (1, 0, 1)
+    assert tenant.item("LAT-L")["name"] == "New"
+
+
+def test_a_row_that_stays_locked_is_retried_and_then_given_up_with_nothing_written(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(), latte(item_code="AAA"))
+    with merchant(tenant) as edit:
+        edit.execute(sa.text("UPDATE items SET name = 'Ours' WHERE item_code = 'LAT-L'"))
+        with pytest.raises(DatabaseError, match="stayed locked through 5 tries"):
+            tenant.sync(latte(name="New"), latte(item_code="AAA", name="New"))
+        edit.rollback()
+    assert [row["name"] for row in tenant.rows("SELECT name FROM items")] == ["Latte", "Latte"]
+
+
+def test_rows_that_do_not_change_are_not_locked(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(), latte(item_code="CHANGED"))
+    with merchant(tenant) as edit:
+        edit.execute(sa.text("SELECT 1 FROM items WHERE item_code = 'LAT-L' FOR UPDATE"))
+        assert tenant.sync(latte(), latte(item_code="CHANGED", name="New")).items.updated == 1
+
+
+def test_a_failure_inside_the_transaction_leaves_nothing_half_written(tenant: SyncedTenant) -> None:
+    tenant.sync(latte())
+    tenant.edit("ALTER TABLE item_modifiers ADD CONSTRAINT no_milk CHECK (modifier_code <> 'g-milk')")
+    with pytest.raises(DatabaseError, match="no_milk"):
+        tenant.sync(latte(name="New", modifier_groups=(MILK,)), latte(item_code="MORE"))
+    assert [row["name"] for row in tenant.rows("SELECT name FROM items")] == ["Latte"]
+
+
+def test_a_change_file_that_cannot_be_stored_is_an_error_after_the_commit(tenant: SyncedTenant) -> None:
+    snapshot = tenant.snapshot([latte()])
+    tenant.bucket = type(tenant.bucket)("no-such-bucket", tenant.bucket._emulator)
+    with pytest.raises(StorageError, match="no-such-bucket did not store"):
+        tenant.apply(snapshot)
+    assert tenant.item("LAT-L")["name"] == "Latte"
+
+
+def test_a_snapshot_can_be_applied_again_and_again(tenant: SyncedTenant) -> None:
+    old = tenant.snapshot([latte()])
+    tenant.apply(old)
+    tenant.sync(latte(name="New"))
+    replayed = tenant.store.load(tenant.store.record("kopi-kita", old.record.id))
+    assert replayed.table.equals(old.table)
+    assert tenant.apply(replayed).items.renamed == 1
+    assert tenant.item("LAT-L")["name"] == "Latte"
