@@ -1,0 +1,74 @@
+"""Which pictures are due, and what the ledger says after a try: pure functions of rows, ledger and clock.
+
+Add a rule about when something happens here. What happens is in `copy.py`; whose picture a row shows is in
+`tenant_items.py`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cata_pipeline.images.failure import PictureError
+from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.validators import NO_VALIDATORS, Validators
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What is known of one URL of one tenant.
+
+    `path` is the newest copy's object name, None when there never was one; a failing URL keeps it. `checked_at` is
+    the host's last settling answer. `failures` counts those in a row; `failure`, `failing_since` and `next_try_at`
+    are None while there are none.
+    """
+
+    path: str | None = None
+    validators: Validators = NO_VALIDATORS
+    checked_at: datetime | None = None
+    failures: int = 0
+    failure: str | None = None
+    failing_since: datetime | None = None
+    next_try_at: datetime | None = None
+
+
+NEVER_SEEN = LedgerEntry()
+
+
+def fetch_is_due(entry: LedgerEntry, now: datetime, limits: CopyLimits) -> bool:
+    """Whether the host is to be asked for this URL now."""
+    if entry.next_try_at is not None:
+        return now >= entry.next_try_at
+    return entry.checked_at is None or now - entry.checked_at >= limits.revalidate_after
+
+
+def is_behind(shown: str | None, entry: LedgerEntry) -> bool:
+    """Whether an item may have to be given the copy that the ledger has of its URL.
+
+    True says only that it shows something else; whether that is ours to replace is judged on the row itself.
+    """
+    return entry.path is not None and shown != entry.path
+
+
+def after_copy(path: str, validators: Validators, now: datetime) -> LedgerEntry:
+    """The entry after the host delivered or confirmed the picture at `path`."""
+    return LedgerEntry(path=path, validators=validators, checked_at=now)
+
+
+def after_failure(entry: LedgerEntry, error: PictureError, now: datetime, limits: CopyLimits) -> LedgerEntry:
+    """The entry after one more failure: the last good copy stays, the wait doubles."""
+    failures = entry.failures + 1
+    return LedgerEntry(
+        path=entry.path,
+        validators=entry.validators,
+        checked_at=entry.checked_at,
+        failures=failures,
+        failure=error.reason,
+        failing_since=entry.failing_since or now,
+        next_try_at=now + _wait(failures, limits.transient_retry if error.transient else limits.permanent_retry),
+    )
+
+
+def _wait(failures: int, bounds: tuple[timedelta, timedelta]) -> timedelta:
+    first, longest = bounds
+    # A URL that fails for years must not overflow a timedelta.
+    doublings = min(failures - 1, 16)
+    return min(first * (1 << doublings), longest)

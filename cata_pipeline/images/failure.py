@@ -1,0 +1,16 @@
+"""Why one picture could not be copied: the only error that concerns a single picture and not its tenant."""
+
+from cata_pipeline.errors import CataError
+
+
+class PictureError(CataError):
+    """One picture could not be fetched or accepted; all others go on.
+
+    `reason` is a phrase that a merchant can read and act on; it names no address and no path. `transient` says that
+    an early repetition is worth it, because the fault is probably not the picture's.
+    """
+
+    def __init__(self, reason: str, *, transient: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.transient = transient

@@ -1,0 +1,160 @@
+"""Decides whether bytes are a picture we accept: by a full decode, which finds truncation, in worker processes.
+
+Worker processes run `decoder.py`; this module starts, feeds, times and replaces them. Pillow is never imported into
+our own process. Reasons about kinds we do not take are in `kinds.py`.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from cata_pipeline.errors import TenantError
+from cata_pipeline.images.failure import PictureError
+from cata_pipeline.images.kinds import sniffed_kind
+from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.objects import PictureKind
+
+DECODER = Path(__file__).with_name("decoder.py")
+
+
+class DecoderError(TenantError):
+    """A decoding process does not even start, so no picture can be judged."""
+
+
+class Inspector:
+    """The decoding processes of this process: a context manager that several threads share.
+
+    Processes start when first needed and end with the context (or with our own process, however it ends). One that
+    crashes or takes too long rejects the picture it had, and only that one; the next picture gets a new process.
+    """
+
+    def __init__(self, limits: CopyLimits | None = None, program: Path = DECODER) -> None:
+        self._limits = limits or CopyLimits()
+        self._program = program
+        # The process used last is taken first, so that a quiet time needs only one.
+        self._slots: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
+        for _ in range(self._limits.decode_workers):
+            self._slots.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, after the pictures they have."""
+        slots = [self._slots.get() for _ in range(self._limits.decode_workers)]
+        for decoder in slots:
+            if decoder is not None:
+                decoder.end()
+            self._slots.put(None)
+
+    def inspect(self, content: bytes) -> PictureKind:
+        """The kind of picture that `content` is, wholly decoded; blocks until a process is free and done.
+
+        Raises `PictureError` for what is not an acceptable picture, `DecoderError` when no process can be started.
+        """
+        sniffed_kind(content)
+        decoder = self._slots.get()
+        try:
+            if decoder is not None and not decoder.is_usable:
+                decoder.end()
+                decoder = None
+            if decoder is None:
+                decoder = _Decoder(self._program, self._limits)
+            answer = decoder.ask(content)
+        finally:
+            if decoder is not None and not decoder.is_usable:
+                decoder.end()
+                decoder = None
+            self._slots.put(decoder)
+        if "format" not in answer:
+            raise PictureError(answer["reason"])
+        return PictureKind[answer["format"]]
+
+
+class _Decoder:
+    """One decoding process; used by one thread at a time."""
+
+    def __init__(self, program: Path, limits: CopyLimits) -> None:
+        self._seconds = limits.decode_seconds
+        self._is_overdue = False
+        self._is_lost = False
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",
+                str(program),
+                *(str(limit) for limit in (limits.max_pixels, limits.max_side, limits.decode_bytes)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Hostile bytes are decoded there: no secret of ours may be in reach.
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            # Ctrl-C must not end a process in the middle of a picture that would then be blamed.
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin: IO[bytes] = self._process.stdin
+        self._stdout: IO[bytes] = self._process.stdout
+        if not self._exchange(b""):
+            self.end()
+            raise DecoderError(
+                f"The process that decodes pictures did not start (exit code {self._process.returncode})."
+                f" Check that {Path(sys.executable).name} -I can import PIL, and that memory is left."
+            )
+
+    @property
+    def is_usable(self) -> bool:
+        return not self._is_overdue and not self._is_lost and self._process.poll() is None
+
+    def ask(self, content: bytes) -> dict[str, str]:
+        line = self._exchange(len(content).to_bytes(8, "big") + content)
+        if self._is_overdue:
+            raise PictureError(f"the picture takes longer than {self._seconds:g} seconds to decode", transient=True)
+        if not line:
+            raise PictureError("the picture is damaged in a way that stops the decoder")
+        answer: dict[str, str] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _exchange(self, message: bytes) -> bytes:
+        """Send and await one line; empty when the process ended or had to be ended."""
+        watchdog = threading.Timer(self._seconds, self._give_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            self._stdin.write(message)
+            self._stdin.flush()
+            line = self._stdout.readline()
+        except OSError:
+            line = b""
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+        if self._is_overdue or not line.endswith(b"\n"):
+            self._is_lost = True
+            return b""
+        return line
+
+    def _give_up(self) -> None:
+        self._is_overdue = True
+        self._process.kill()

@@ -1,0 +1,60 @@
+"""Every knob of the picture copy, with its unit and its default.
+
+Add one here when a number in this package would otherwise stand in the middle of code. What differs between
+machines belongs in `cata_pipeline.settings`; nothing here is read from anywhere.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class CopyLimits:
+    """How often, how much, how large and how long.
+
+    When to look again:
+      `revalidate_after`: age of a host's last answer at which a URL is asked again; under a day, so that a nightly
+      run finds everything due. `transient_retry` and `permanent_retry`: wait after the first failure and the longest
+      wait; each further failure in a row doubles it.
+    What a host may send:
+      `url_characters`, `redirects`, `max_bytes` (of a body), `addresses_per_host` (tried of one DNS answer).
+    How long (seconds):
+      `deadline_seconds` for one picture from the first lookup to the last byte, redirects included;
+      `silence_seconds` between two reads, and for one connect; `lookup_seconds` for one DNS answer.
+    How many at once:
+      `concurrency` pictures of a tenant (each may hold `max_bytes` in memory), `concurrency_per_host` of them at one
+      host, `lookup_threads` for DNS.
+    What a picture may be:
+      `max_pixels`, `max_side` (pixels); `decode_seconds`, `decode_bytes` (address space of a worker process),
+      `decode_workers` (processes, shared by all tenants of a process).
+    How much is written at once:
+      `flush_urls` settled together, `flush_items` of them in one transaction of the tenant database, `page_items`
+      read together.
+    """
+
+    revalidate_after: timedelta = timedelta(hours=20)
+    transient_retry: tuple[timedelta, timedelta] = (timedelta(hours=1), timedelta(days=1))
+    permanent_retry: tuple[timedelta, timedelta] = (timedelta(days=1), timedelta(weeks=1))
+
+    url_characters: int = 2_048
+    redirects: int = 3
+    max_bytes: int = 10_000_000
+    addresses_per_host: int = 4
+
+    deadline_seconds: float = 30.0
+    silence_seconds: float = 10.0
+    lookup_seconds: float = 5.0
+
+    concurrency: int = 16
+    concurrency_per_host: int = 8
+    lookup_threads: int = 4
+
+    max_pixels: int = 50_000_000
+    max_side: int = 12_000
+    decode_seconds: float = 20.0
+    decode_bytes: int = 1 << 30
+    decode_workers: int = 2
+
+    flush_urls: int = 100
+    flush_items: int = 500
+    page_items: int = 2_000
