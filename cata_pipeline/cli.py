@@ -1,0 +1,367 @@
+"""The command line: `cata-pipeline`. Reads arguments, calls one function, prints; decides nothing itself.
+
+Exit status: 0 all well, 1 some tenants failed, 2 wrong use or settings. With `--json`, standard output holds one JSON
+object and nothing else; what is happening meanwhile goes to standard error.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from cata_pipeline.errors import CataError, UsageError
+
+if TYPE_CHECKING:
+    from cata_pipeline.orchestration.in_process import JobAnswer, TenantAnswer
+    from cata_pipeline.pipeline import Pipeline
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+EXIT_TENANTS_FAILED = 1
+EXIT_WRONG_USE = 2
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+tenant_ids = click.argument("tenant_ids", nargs=-1, metavar="[ID]...")
+everyone = click.option("--all", "everyone", is_flag=True, help="Every registered tenant.")
+state_folder = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".cata"),
+    show_default=True,
+    help="Folder that holds the embedded servers' data.",
+)
+
+
+def _reporting(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Turn an error an operator can act on into its message and exit status 2."""
+
+    @wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        try:
+            return command(*args, **kwargs)
+        except CataError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_WRONG_USE)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="cata-pipeline")
+def main() -> None:
+    """Keeps each tenant's catalog in step with its POS, without overwriting what its people changed."""
+
+
+@main.group()
+def tenants() -> None:
+    """The registry: who is served."""
+
+
+@tenants.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@as_json
+@_reporting
+def import_tenants(file: Path, as_json: bool) -> None:  # noqa: FBT001 click passes flags by name
+    """Add or change the tenants in FILE (TOML). Everything is checked before anything is written."""
+    from cata_pipeline.tenants.file import read_tenants
+
+    wanted = read_tenants(file)
+    outcome = _pipeline().registry.import_tenants(wanted)
+    if as_json:
+        _print_json(outcome.__dict__)
+        return
+    for word, ids in outcome.__dict__.items():
+        if ids:
+            click.echo(f"{word}: {', '.join(ids)}")
+
+
+@tenants.command("list")
+@as_json
+@_reporting
+def list_tenants(as_json: bool) -> None:  # noqa: FBT001
+    """Every tenant that is or was served."""
+    entries = _pipeline().registry.entries()
+    if as_json:
+        _print_json(
+            {
+                "tenants": {
+                    entry.tenant.id: {
+                        "provider": entry.tenant.provider,
+                        "credentials": entry.tenant.credentials,
+                        "own_database": entry.tenant.database_url is not None,
+                        "options": dict(entry.tenant.options),
+                        "created_at": entry.created_at.isoformat(),
+                        "retired_at": entry.retired_at.isoformat() if entry.retired_at else None,
+                    }
+                    for entry in entries
+                }
+            }
+        )
+        return
+    rows = [
+        (
+            entry.tenant.id,
+            entry.tenant.provider,
+            entry.tenant.credentials,
+            "its own" if entry.tenant.database_url else "template",
+            f"{entry.created_at:%Y-%m-%d}",
+            f"{entry.retired_at:%Y-%m-%d}" if entry.retired_at else "",
+        )
+        for entry in entries
+    ]
+    _print_table(("tenant", "provider", "credentials", "database", "since", "retired"), rows)
+
+
+@tenants.command("retire")
+@click.argument("tenant_ids", nargs=-1, required=True, metavar="ID...")
+@as_json
+@_reporting
+def retire_tenants(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+    """Stop serving tenants. Their rows, snapshots and pictures stay."""
+    retired = _pipeline().registry.retire(tenant_ids)
+    if as_json:
+        _print_json({"retired": retired})
+    else:
+        click.echo(f"retired: {', '.join(retired)}" if retired else "All of these were retired already.")
+
+
+def _ceilings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    ceilings = {}
+    for value in values:
+        guard, sign, count = value.partition("=")
+        if not sign or not count.isdigit():
+            raise click.BadParameter(f"{value!r}; expected GUARD=N, such as hide=120.")
+        ceilings[guard] = int(count)
+    return ceilings
+
+
+@main.command()
+@tenant_ids
+@everyone
+@click.option("--dry-run", is_flag=True, help="Stop after the plan and show it; write nothing.")
+@click.option("--from-snapshot", metavar="SNAPSHOT", help="Apply this stored snapshot instead of fetching one.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="GUARD=N",
+    callback=_ceilings,
+    help="Ceiling that lets this one run pass a guard. Repeatable.",
+)
+@as_json
+@_reporting
+def sync(
+    tenant_ids: tuple[str, ...],
+    everyone: bool,  # noqa: FBT001
+    dry_run: bool,  # noqa: FBT001
+    from_snapshot: str | None,
+    allow: dict[str, int],
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Fetch the catalogs of tenants and bring their tables in step, as a recorded run in this process."""
+    from cata_pipeline.reconcile.guard import check_allowances
+
+    check_allowances(allow)
+    if from_snapshot and (everyone or len(tenant_ids) != 1):
+        raise UsageError("--from-snapshot replays one tenant's snapshot: name exactly one tenant.")
+    config = {"dry_run": dry_run, "allow": allow}
+    if from_snapshot:
+        config["from_snapshot"] = from_snapshot
+    _run("sync_tenants", "catalog_sync", _chosen(tenant_ids, everyone=everyone), config, as_json=as_json)
+
+
+@main.command()
+@tenant_ids
+@everyone
+@as_json
+@_reporting
+def images(tenant_ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Copy the product pictures of tenants that are due, as a recorded run in this process."""
+    _run("copy_images", "image_objects", _chosen(tenant_ids, everyone=everyone), {}, as_json=as_json)
+
+
+@main.command()
+@tenant_ids
+@as_json
+@_reporting
+def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+    """When each tenant was last synced and copied, how that went, and what is stale or failing."""
+    pipeline = _pipeline()
+    ids = [pipeline.registry.tenant(tenant_id).id for tenant_id in tenant_ids] or pipeline.registry.active_ids()
+    newest = pipeline.history.newest(ids)
+    failing = pipeline.history.failing_pictures(ids)
+    told: dict[str, dict[str, Any]] = {}
+    for tenant_id in ids:
+        told[tenant_id] = {"failing_images": failing.get(tenant_id, 0)}
+        for kind in ("sync", "images"):
+            run = newest.get((tenant_id, kind))
+            told[tenant_id][kind] = run and {
+                "run_id": run.run_id,
+                "finished_at": run.finished_at.isoformat(timespec="seconds"),
+                "snapshot": run.snapshot_id,
+                "error": run.error,
+                **run.counts,
+            }
+    if as_json:
+        _print_json({"tenants": told})
+        return
+    rows = [
+        (
+            tenant_id,
+            _last(entry["sync"]),
+            str((entry["sync"] or {}).get("items_in_snapshot", "")),
+            str((entry["sync"] or {}).get("stale", "")),
+            _last(entry["images"]),
+            str(entry["failing_images"]),
+            (entry["sync"] or {}).get("error") or (entry["images"] or {}).get("error") or "",
+        )
+        for tenant_id, entry in told.items()
+    ]
+    _print_table(("tenant", "last sync", "items", "stale", "last image copy", "failing images", "problem"), rows)
+
+
+@main.command()
+@state_folder
+@_reporting
+def demo(state: Path) -> None:
+    """The whole story on embedded servers: three tenants, edits on both sides, and what became of each."""
+    from cata_pipeline.demo.story import tell
+
+    sys.exit(0 if tell(state) else EXIT_TENANTS_FAILED)
+
+
+@main.command()
+@state_folder
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+@_reporting
+def dev(state: Path, port: int) -> None:
+    """The embedded servers, the demo tenants' POS and the Dagster UI with its daemon, until Ctrl-C."""
+    from cata_pipeline.demo.development import serve
+
+    sys.exit(serve(state, port))
+
+
+def _pipeline() -> "Pipeline":
+    from cata_pipeline.pipeline import Pipeline
+    from cata_pipeline.settings import Settings
+
+    return Pipeline(Settings.from_environment())
+
+
+def _chosen(tenant_ids: Sequence[str], *, everyone: bool) -> list[str]:
+    if bool(tenant_ids) == everyone:
+        raise UsageError("Name the tenants, or say --all for every registered one.")
+    registry = _pipeline().registry
+    active = registry.active_ids()
+    if everyone:
+        if not active:
+            raise UsageError("No tenant is registered yet. Import some with `cata-pipeline tenants import FILE.toml`.")
+        return list(active)
+    wanted = list(dict.fromkeys(tenant_ids))
+    if unknown := [tenant_id for tenant_id in wanted if tenant_id not in set(active)]:
+        raise UsageError(f"Not registered, or retired: {', '.join(unknown)}. `cata-pipeline tenants list` shows all.")
+    return wanted
+
+
+def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_json: bool) -> None:
+    from cata_pipeline.orchestration.in_process import open_instance, run_in_process
+
+    with open_instance() as instance, _progress(len(ids)):
+        answer = run_in_process(job, op, ids, config, instance)
+    if as_json:
+        _print_json(
+            {"run_id": answer.run_id, "tenants": {name: _told(tenant) for name, tenant in answer.tenants.items()}}
+        )
+    else:
+        _print_run(answer)
+    if not answer.ok:
+        sys.exit(EXIT_TENANTS_FAILED)
+
+
+def _told(tenant: "TenantAnswer") -> dict[str, Any]:
+    if tenant.error is not None:
+        return {"ok": False, "error": tenant.error, "run_id": tenant.run_id}
+    return {"ok": True, "run_id": tenant.run_id, **{key: _plain(value) for key, value in tenant.metadata.items()}}
+
+
+def _plain(value: Any) -> Any:
+    """A metadata value as JSON has it: tables become lists of objects."""
+    records = getattr(value, "records", None)
+    return [dict(record.data) for record in records] if records is not None else value
+
+
+def _print_run(answer: "JobAnswer") -> None:
+    for tenant_id, tenant in answer.tenants.items():
+        if tenant.error is not None:
+            click.echo(f"{tenant_id}: FAILED: {tenant.error}")
+            continue
+        numbers = {key: value for key, value in tenant.metadata.items() if isinstance(value, int | float) and value}
+        told = ", ".join(f"{key} {value}" for key, value in numbers.items() if "/" not in key)
+        click.echo(f"{tenant_id}: {told or 'nothing to do'}")
+        for name in ("changes", "failures"):
+            rows = _plain(tenant.metadata.get(name, []))
+            if rows:
+                _print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+        if refused := tenant.metadata.get("guards_would_refuse"):
+            click.echo(f"The guards would refuse this plan:\n{refused}")
+    click.echo(f"run {answer.run_id}")
+
+
+def _last(run: Mapping[str, Any] | None) -> str:
+    if run is None:
+        return "never"
+    return f"{run['finished_at'][:16].replace('T', ' ')} {'FAILED' if run['error'] else 'ok'}"
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(file=sys.stdout).print(table)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[None]:
+    """A bar on a terminal, one line a tenant elsewhere; both on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    logger = logging.getLogger("cata_pipeline")
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        handler = _TenantCounter(progress, progress.add_task("tenants", total=total), console)
+        logger.addHandler(handler)
+        level = logger.level
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _TenantCounter(logging.Handler):
+    """Advances the bar with every log record that finishes a tenant, and shows the record."""
+
+    def __init__(self, progress: Any, task: Any, console: Any) -> None:
+        super().__init__(logging.INFO)
+        self._progress, self._task, self._console = progress, task, console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "tenant_id"):
+            self._progress.advance(self._task)
+            self._console.print(record.getMessage(), markup=False, highlight=False)

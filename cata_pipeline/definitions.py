@@ -1,0 +1,22 @@
+"""The table of contents of the Dagster code location; wiring only.
+
+Loads without network, environment or heavy imports: what a run needs is imported when it runs.
+"""
+
+import dagster as dg
+
+from cata_pipeline.orchestration.alerts import run_failure_alert
+from cata_pipeline.orchestration.assets import catalog_sync, image_objects
+from cata_pipeline.orchestration.jobs import copy_images, sync_tenants
+from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.orchestration.schedules import daily_image_sweep, nightly_resync
+from cata_pipeline.orchestration.sensors import image_copy_sensor, tenant_registry_sensor
+
+defs = dg.Definitions(
+    assets=[catalog_sync, image_objects],
+    jobs=[sync_tenants, copy_images],
+    schedules=[nightly_resync, daily_image_sweep],
+    sensors=[tenant_registry_sensor, image_copy_sensor, run_failure_alert],
+    resources={"pipeline": PipelineResource()},
+    executor=dg.in_process_executor,
+)

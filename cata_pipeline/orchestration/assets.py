@@ -1,0 +1,168 @@
+"""The assets: thin shells that turn a run's partitions and config into one call, and outcomes into events.
+
+What an asset does is `cata_pipeline.pipeline`; what it shows is `metadata`. Both sync assets are made by one
+function, so that one tenant's failed fetch costs only that tenant, whatever the batch.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from pydantic import Field
+
+from cata_pipeline.orchestration.metadata import (
+    IMAGES,
+    RECONCILED,
+    SNAPSHOT,
+    image_events,
+    raise_failures,
+    sync_events,
+)
+from cata_pipeline.orchestration.partitions import BATCH_TENANTS, TENANTS, run_tenants
+from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.reconcile.policy import ITEMS, describe_rule
+
+OWNERS = ["team:data-engineering"]
+_BATCH = dg.BackfillPolicy.multi_run(BATCH_TENANTS)
+
+_RULES = "\n".join(f"| `{c.name}` | {c.owner.value} | {describe_rule(c)} |" for c in ITEMS.columns)
+
+_SNAPSHOT_TEXT = """The tenant's complete catalog as its POS gave it, one immutable Parquet file a fetch.
+
+| guarantee | how |
+| --- | --- |
+| complete | a fetch that did not reach the provider's end marker is never a snapshot |
+| no prices | they are not even parsed |
+| kept | any snapshot can be applied again: set `from_snapshot` in the launchpad |
+
+If it fails: the message says what the POS answered. Nothing was written; materialize again once the POS is well.
+"""
+
+_RECONCILED_TEXT = f"""The tenant's table `items` (and its structure tables) in step with the newest snapshot.
+
+| column | owner | on re-sync |
+| --- | --- | --- |
+{_RULES}
+
+Changed rows only, in one short transaction; every old and new value is kept in the change file.
+
+If it fails: nothing was written. A refusal by a guard names its counts and the `allow` that admits one run.
+"""
+
+_IMAGES_TEXT = """Every external picture of the tenant, copied to our bucket as `{tenant}/items/{sha256}.{ext}`.
+
+| guarantee | how |
+| --- | --- |
+| unchanged pictures cost nothing | conditional requests, names by content |
+| a Cata user's own picture stays | `main_image_url` is replaced only where it holds a path of ours, or nothing |
+| only real pictures | fully decoded JPEG, PNG or WebP |
+
+If it fails: one bad picture never stops the others; the table of failures says why and when it is tried again.
+"""
+
+
+class SyncConfig(dg.Config):
+    """What a sync may be told in the launchpad; the defaults are right for every ordinary run."""
+
+    dry_run: bool = Field(
+        default=False, description="Stop after the plan and show it. Writes no row and marks no partition."
+    )
+    from_snapshot: str | None = Field(
+        default=None, description="Apply this stored snapshot instead of fetching one. For a single tenant."
+    )
+    allow: dict[str, int] = Field(
+        default={},
+        description="Ceilings that let this one run pass a guard, such as {hide: 120}.",
+    )
+    concurrency: int = Field(
+        default=4, ge=1, le=32, description="Tenants served at once. Each holds two or three database connections."
+    )
+
+
+class ImageConfig(dg.Config):
+    """What an image copy may be told in the launchpad."""
+
+    concurrency: int = Field(default=2, ge=1, le=16, description="Tenants at once; each fetches many pictures at once.")
+
+
+@dg.multi_asset(
+    name="catalog_sync",
+    specs=[
+        dg.AssetSpec(
+            SNAPSHOT,
+            description=_SNAPSHOT_TEXT,
+            group_name="catalog",
+            owners=OWNERS,
+            kinds={"parquet", "gcs"},
+            skippable=True,
+        ),
+        dg.AssetSpec(
+            RECONCILED,
+            deps=[SNAPSHOT],
+            description=_RECONCILED_TEXT,
+            group_name="catalog",
+            owners=OWNERS,
+            kinds={"postgres", "python"},
+            metadata={"dagster/table_name": ITEMS.name},
+            skippable=True,
+        ),
+    ],
+    partitions_def=TENANTS,
+    can_subset=True,
+    backfill_policy=_BATCH,
+)
+def catalog_sync(
+    context: dg.AssetExecutionContext, config: SyncConfig, pipeline: PipelineResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Fetch, snapshot and reconcile every tenant of the run, each on its own."""
+    from cata_pipeline.pipeline import SyncOrder
+
+    keys = run_tenants(context)
+    selected = context.selected_asset_keys
+    order = SyncOrder(
+        fetch=SNAPSHOT in selected and config.from_snapshot is None,
+        reconcile=RECONCILED in selected,
+        dry_run=config.dry_run,
+        from_snapshot=config.from_snapshot,
+        allow=config.allow,
+    )
+    served, failed = pipeline.get(), {}
+    bucket = served.settings.snapshot_bucket
+    for outcome in served.sync_batch(keys, order, context.run_id, concurrency=config.concurrency):
+        for event in sync_events(outcome, bucket, dry_run=config.dry_run):
+            context.log_event(event)
+        if outcome.error:
+            failed[outcome.tenant_id] = outcome.error
+    raise_failures(failed, len(keys))
+    yield from ()
+
+
+@dg.multi_asset(
+    name="image_objects",
+    specs=[
+        dg.AssetSpec(
+            IMAGES,
+            deps=[RECONCILED],
+            description=_IMAGES_TEXT,
+            group_name="images",
+            owners=OWNERS,
+            kinds={"gcs", "python"},
+            skippable=True,
+        )
+    ],
+    partitions_def=TENANTS,
+    backfill_policy=_BATCH,
+)
+def image_objects(
+    context: dg.AssetExecutionContext, config: ImageConfig, pipeline: PipelineResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Copy the pictures of every tenant of the run, each on its own."""
+    keys = run_tenants(context)
+    served, failed = pipeline.get(), {}
+    bucket = served.settings.image_bucket
+    for outcome in served.copy_images_batch(keys, context.run_id, concurrency=config.concurrency):
+        for event in image_events(outcome, bucket):
+            context.log_event(event)
+        if outcome.error:
+            failed[outcome.tenant_id] = outcome.error
+    raise_failures(failed, len(keys))
+    yield from ()

@@ -1,0 +1,118 @@
+"""Runs a job in this process, as recorded Dagster runs: what the command line's `sync` and `images` do.
+
+Such a run appears in the UI like any other. What it did is read back from its own events, so that the command line says
+exactly what the UI says.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from cata_pipeline.errors import SettingsError
+from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
+
+DAGSTER_STORAGE = "postgresql+psycopg2://"
+_ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class TenantAnswer:
+    """What a run says of one tenant: the metadata of its last event, or why it failed."""
+
+    run_id: str
+    metadata: Mapping[str, Any]
+    error: str | None
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """What the finished runs of a job say of each tenant that was asked for, in that order."""
+
+    tenants: Mapping[str, TenantAnswer]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; where tenants that are no neighbours took several runs, all their ids, comma separated."""
+        return ",".join(dict.fromkeys(answer.run_id for answer in self.tenants.values()))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every tenant was served."""
+        return all(answer.error is None for answer in self.tenants.values())
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance that DAGSTER_HOME and DAGSTER_PG_URL lead to; raises `SettingsError` when they do not."""
+    problems = []
+    home = os.environ.get("DAGSTER_HOME", "").strip()
+    if not home:
+        problems.append("DAGSTER_HOME is not set; expected the folder that holds dagster.yaml.")
+    elif not os.path.isfile(os.path.join(home, "dagster.yaml")):  # noqa: PTH113, PTH118 the variable as Dagster reads it
+        problems.append("DAGSTER_HOME holds no dagster.yaml; copy the project's own there.")
+    if not os.environ.get("DAGSTER_PG_URL", "").startswith(DAGSTER_STORAGE):
+        problems.append(f"DAGSTER_PG_URL is not set to a URL that begins with {DAGSTER_STORAGE}.")
+    if problems:
+        raise SettingsError(problems)
+    return dg.DagsterInstance.get()
+
+
+def run_in_process(
+    job: str, op: str, tenant_ids: Sequence[str], config: Mapping[str, Any], instance: dg.DagsterInstance
+) -> JobAnswer:
+    """Materialize the job's assets for these tenants: one run for each stretch of neighbouring partitions.
+
+    Dagster has no run for arbitrary keys: without partition tags an asset cannot read its upstream versions, and a
+    range that also covers tenants nobody asked for would show those as failed when the run fails.
+    """
+    from cata_pipeline.definitions import defs
+
+    name = str(TENANTS.name)
+    known = set(instance.get_dynamic_partitions(name))
+    if missing := [tenant_id for tenant_id in tenant_ids if tenant_id not in known]:
+        instance.add_dynamic_partitions(name, missing)
+    answers: dict[str, TenantAnswer] = {}
+    for stretch in contiguous_ranges(instance.get_dynamic_partitions(name), tenant_ids, longest=len(tenant_ids)):
+        result = defs.resolve_job_def(job).execute_in_process(
+            run_config={**_QUIET, "ops": {op: {"config": dict(config)}}},
+            instance=instance,
+            tags={**range_tags(stretch), "trigger": "command line"},
+            raise_on_error=False,
+        )
+        answers |= _answers(result, stretch)
+    return JobAnswer({tenant_id: answers[tenant_id] for tenant_id in tenant_ids})
+
+
+def _answers(result: dg.ExecuteInProcessResult, tenant_ids: Sequence[str]) -> dict[str, TenantAnswer]:
+    metadata: dict[str, Mapping[str, Any]] = {}
+    errors: dict[str, str] = {}
+    unserved = "The run ended before this tenant was served; its log says why."
+    for event in result.all_events:
+        if event.event_type in _ASSET_EVENTS:
+            told = _asset_event(event)
+            if told.partition:
+                metadata[told.partition] = {key: value.value for key, value in told.metadata.items()}
+        elif event.is_step_failure:
+            failure = event.step_failure_data
+            details = failure.user_failure_data.metadata if failure.user_failure_data else {}
+            if "failed" in details:
+                errors |= dict(details["failed"].value)  # type: ignore[arg-type]
+            elif failure.error:
+                unserved = (failure.error.cause or failure.error).message.strip()
+    return {
+        tenant_id: TenantAnswer(
+            result.run_id,
+            metadata.get(tenant_id, {}),
+            errors.get(tenant_id) or (None if tenant_id in metadata else unserved),
+        )
+        for tenant_id in tenant_ids
+    }
+
+
+def _asset_event(event: dg.DagsterEvent) -> dg.AssetMaterialization | dg.AssetObservation:
+    if event.event_type is dg.DagsterEventType.ASSET_OBSERVATION:
+        return event.asset_observation_data.asset_observation
+    return event.step_materialization_data.materialization

@@ -1,0 +1,138 @@
+"""Turns outcomes into Dagster events: counts as plots, samples as small tables, paths as links.
+
+Every count of the contract is always there, zeros included, because the UI draws a plot from each. Markdown stays
+under 1,000 characters, which is what the UI shows inline.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from cata_pipeline.pipeline import ImageOutcome, SyncOutcome
+    from cata_pipeline.reconcile.report import ReconcileReport
+
+SNAPSHOT = dg.AssetKey("provider_catalog_snapshot")
+RECONCILED = dg.AssetKey("reconciled_items")
+IMAGES = dg.AssetKey("image_objects")
+
+INLINE_CHARACTERS = 1_000
+_CELL_CHARACTERS = 60
+
+
+def sync_events(
+    outcome: "SyncOutcome", bucket: str, *, dry_run: bool
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    """What a sync did for one tenant: a materialization for each asset it renewed, observations in a dry run."""
+    if outcome.snapshot and outcome.fetched:
+        yield _event(SNAPSHOT, outcome.tenant_id, _snapshot_metadata(outcome, bucket), dry_run=dry_run)
+    if outcome.report:
+        yield _event(RECONCILED, outcome.tenant_id, _reconcile_metadata(outcome, bucket), dry_run=dry_run)
+
+
+def image_events(outcome: "ImageOutcome", bucket: str) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    """What an image copy did for one tenant."""
+    if outcome.result is None:
+        return
+    metadata: dict[str, Any] = dict(outcome.counts)
+    prefix = f"{outcome.tenant_id}/items/"
+    metadata |= {"gcs": dg.MetadataValue.path(f"gs://{bucket}/{prefix}"), "browse": _browse(bucket, prefix)}
+    failures = outcome.result.failures
+    if failures:
+        metadata["failures"] = _table(
+            ("item_code", "host", "reason", "next_try"),
+            [(f.item_code, f.host, f.reason, f"{f.next_try_at:%Y-%m-%d %H:%M} UTC") for f in failures],
+        )
+    yield _event(IMAGES, outcome.tenant_id, metadata, dry_run=False)
+
+
+def _event(
+    key: dg.AssetKey, tenant_id: str, metadata: dict[str, Any], *, dry_run: bool
+) -> dg.AssetMaterialization | dg.AssetObservation:
+    kind = dg.AssetObservation if dry_run else dg.AssetMaterialization
+    return kind(key, partition=tenant_id, metadata=metadata)
+
+
+def _snapshot_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
+    record = outcome.snapshot
+    assert record is not None
+    return {
+        "dagster/partition_row_count": record.items,
+        "items": record.items,
+        "rejected": record.rejected,
+        "duplicates": record.duplicates,
+        "bytes": record.bytes,
+        "seconds_fetch": round(outcome.seconds_fetch, 3),
+        "provider": record.provider,
+        "snapshot": record.id,
+        "content_hash": record.content_hash,
+        "gcs": dg.MetadataValue.path(f"gs://{bucket}/{record.path}"),
+        "browse": _browse(bucket, record.path.rpartition("/")[0]),
+    }
+
+
+def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
+    report, record = outcome.report, outcome.snapshot
+    assert report is not None
+    assert record is not None
+    metadata: dict[str, Any] = dict(outcome.counts)
+    metadata["snapshot"] = record.id
+    if report.sample:
+        metadata["changes"] = _changes_table(report)
+    if report.changes_path:
+        metadata["changes_file"] = dg.MetadataValue.path(f"gs://{bucket}/{report.changes_path}")
+    if report.stale_sample:
+        metadata["stale_sample"] = dg.MetadataValue.md(_listed(report.stale_sample, report.stale))
+    if report.rejections:
+        metadata["rejected_sample"] = _table(
+            ("item_code", "provider_id", "reason"),
+            [(r.item_code or "", r.provider_id or "", r.reason) for r in report.rejections],
+        )
+    if report.skipped:
+        metadata["skipped"] = dg.MetadataValue.md(_listed(report.skipped, len(report.skipped)))
+    if allowed := {f.guard: f.count for f in report.findings if f.used_allowance}:
+        metadata["allowed"] = dg.MetadataValue.json(allowed)
+    if refused := [f.meaning for f in report.findings if f.refuses]:
+        metadata["guards_would_refuse"] = dg.MetadataValue.md(_listed(refused, len(refused)))
+    return metadata
+
+
+def _changes_table(report: "ReconcileReport") -> dg.TableMetadataValue:
+    rows = [
+        (c.table, c.action, c.item_code, c.column or "", c.old if c.old is not None else "", c.new or "")
+        for c in report.sample
+    ]
+    return _table(("table", "action", "item_code", "column", "old", "new"), rows)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.TableMetadataValue:
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in names])
+    records = [dg.TableRecord({name: _short(cell) for name, cell in zip(names, row, strict=True)}) for row in rows]
+    return dg.MetadataValue.table(records=records, schema=schema)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _CELL_CHARACTERS else f"{text[: _CELL_CHARACTERS - 1]}…"
+
+
+def _listed(lines: Sequence[str], total: int) -> str:
+    text = "\n".join(f"- `{_short(line)}`" for line in lines)
+    more = f"\n- and {total - len(lines)} more" if total > len(lines) else ""
+    return text[: INLINE_CHARACTERS - len(more) - 1] + more
+
+
+def _browse(bucket: str, prefix: str) -> dg.UrlMetadataValue:
+    return dg.MetadataValue.url(f"https://console.cloud.google.com/storage/browser/{bucket}/{prefix}")
+
+
+def raise_failures(failed: dict[str, str], served: int) -> None:
+    """End the run as failed when any tenant was; what the others achieved is on record already."""
+    if not failed:
+        return
+    raise dg.Failure(
+        f"{len(failed)} of {served} tenants failed: "
+        + "; ".join(f"{tenant_id}: {error}" for tenant_id, error in list(failed.items())[:5]),
+        metadata={"failed": dg.MetadataValue.json(failed)},
+        allow_retries=False,
+    )

@@ -1,0 +1,323 @@
+"""The composition of everything below: what one run does for one tenant, and for a batch of them.
+
+Steps are put together here and nowhere else: whose lock is held, what is recorded, what stops a tenant and what must
+not stop the others. How a step works belongs to its package; how a run is started and shown belongs to
+`cata_pipeline.orchestration`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine
+
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.buckets import Bucket
+from cata_pipeline.catalog.snapshot import Snapshot, SnapshotRecord, SnapshotStore
+from cata_pipeline.control.database import open_control_database
+from cata_pipeline.errors import CataError, UsageError
+from cata_pipeline.images.copy import copy_images
+from cata_pipeline.images.inspection import Inspector
+from cata_pipeline.images.result import ImageResult
+from cata_pipeline.providers.registry import provider_named
+from cata_pipeline.reconcile.guard import check_allowances
+from cata_pipeline.reconcile.report import ReconcileReport
+from cata_pipeline.reconcile.steps import reconcile
+from cata_pipeline.settings import Settings, parse_tenant_database_url
+from cata_pipeline.tenants import credentials
+from cata_pipeline.tenants.history import History, TenantRun
+from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
+from cata_pipeline.tenants.model import Tenant
+from cata_pipeline.tenants.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+Outcome = TypeVar("Outcome", "SyncOutcome", "ImageOutcome")
+Counts = dict[str, int | float]
+
+
+@dataclass(frozen=True)
+class SyncOrder:
+    """What a sync is asked to do.
+
+    `fetch` without `reconcile` only takes a snapshot; `reconcile` without `fetch` applies the newest one, or
+    `from_snapshot`. `allow` holds ceilings for guards, for this run only.
+    """
+
+    fetch: bool = True
+    reconcile: bool = True
+    dry_run: bool = False
+    from_snapshot: str | None = None
+    allow: Mapping[str, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise `UsageError` when the parts contradict each other."""
+        check_allowances(self.allow)
+        if self.dry_run and not self.reconcile:
+            raise UsageError("A dry run shows what reconciling would do, so it needs reconciled_items to be selected.")
+
+
+@dataclass(frozen=True)
+class SyncOutcome:
+    """What a sync did for one tenant; `error` says why it stopped, None when it did not.
+
+    `snapshot` is the one that was taken (`fetched`) or replayed.
+    """
+
+    tenant_id: str
+    snapshot: SnapshotRecord | None = None
+    fetched: bool = False
+    report: ReconcileReport | None = None
+    seconds_fetch: float = 0.0
+    error: str | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of the metadata contract, zeros included; empty when nothing was reconciled."""
+        if self.report is None:
+            return {}
+        report = self.report
+        return {
+            "items_in_snapshot": report.items_in_snapshot,
+            "rejected": report.rejected,
+            "inserted": report.items.inserted,
+            "updated": report.items.updated,
+            "unchanged": report.unchanged,
+            "renamed": report.items.renamed,
+            "names_kept": report.items.names_kept,
+            "hidden": report.items.hidden,
+            "shown": report.items.shown,
+            "image_urls_changed": report.items.image_urls_changed,
+            "stale": report.stale,
+            "duplicates": self.snapshot.duplicates if self.snapshot else 0,
+            "children_inserted": report.children.inserted,
+            "children_updated": report.children.updated,
+            "children_hidden": report.children.hidden,
+            "children_rejected": report.children_rejected,
+            "seconds_fetch": round(self.seconds_fetch, 3),
+            "seconds_write": round(report.seconds_write, 3),
+        }
+
+
+@dataclass(frozen=True)
+class ImageOutcome:
+    """What an image copy did for one tenant; `error` says why it stopped, None when it did not."""
+
+    tenant_id: str
+    result: ImageResult | None = None
+    error: str | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of the metadata contract, zeros included; empty when the copy stopped."""
+        if self.result is None:
+            return {}
+        counts: Counts = {name: getattr(self.result, name) for name in IMAGE_COUNTS}
+        return counts | {"seconds": round(self.result.seconds, 3)}
+
+
+IMAGE_COUNTS = (
+    "considered",
+    "not_modified",
+    "downloaded",
+    "bytes_downloaded",
+    "uploaded",
+    "already_stored",
+    "written_back",
+    "overridden",
+    "failed",
+)
+
+
+class Pipeline:
+    """Everything a run needs, opened on first use; safe to share between the threads of a batch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def control(self) -> Engine:
+        """The control database, migrated."""
+        return open_control_database(self.settings.control_database)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Which tenants there are."""
+        return Registry(self.control)
+
+    @cached_property
+    def history(self) -> History:
+        """What runs did."""
+        return History(self.control)
+
+    @cached_property
+    def snapshots(self) -> SnapshotStore:
+        """The stored snapshots."""
+        return SnapshotStore(self.snapshot_bucket, self.control)
+
+    @cached_property
+    def snapshot_bucket(self) -> Bucket:
+        """The private bucket."""
+        return Bucket(self.settings.snapshot_bucket, self.settings.storage_emulator)
+
+    @cached_property
+    def image_bucket(self) -> Bucket:
+        """The public bucket."""
+        return Bucket(self.settings.image_bucket, self.settings.storage_emulator)
+
+    @cached_property
+    def policy(self) -> AddressPolicy:
+        """Which addresses may be connected to."""
+        return AddressPolicy(self.settings.private_endpoints)
+
+    def tenant_database(self, tenant: Tenant) -> URL:
+        """The URL of a tenant's database: its own, or the template's."""
+        if tenant.database_url is None:
+            return self.settings.tenant_database.url(tenant.id)
+        text = tenant.database_url
+        if credentials.is_reference(text):
+            text = credentials.resolve(text)
+        try:
+            return parse_tenant_database_url(text)
+        except ValueError as error:
+            raise UsageError(f"The database_url of tenant {tenant.id} {error}") from None
+
+    def sync(
+        self, tenant_id: str, order: SyncOrder, run_id: str, *, lock_wait_seconds: float = WAIT_SECONDS
+    ) -> SyncOutcome:
+        """Serve one tenant under its lock. Whatever fails ends up in the outcome's `error`, and on record."""
+        started = datetime.now(UTC)
+        outcome = SyncOutcome(tenant_id)
+        try:
+            tenant = self.registry.tenant(tenant_id)
+            with tenant_lock(self.control, tenant_id, "sync", run_id, wait_seconds=lock_wait_seconds) as lock:
+                for outcome in self._steps(tenant, order, run_id, lock):  # noqa: B007 keeps the furthest step
+                    pass
+        except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
+            outcome = replace(outcome, error=_explain(tenant_id, error))
+        if not order.dry_run:
+            self._record("sync", started, run_id, outcome)
+        _log("synced", outcome)
+        return outcome
+
+    def copy_images(
+        self, tenant_id: str, run_id: str, inspector: Inspector, *, lock_wait_seconds: float = WAIT_SECONDS
+    ) -> ImageOutcome:
+        """Copy one tenant's pictures under its lock. Whatever fails ends up in the outcome's `error`, and on record."""
+        started = datetime.now(UTC)
+        outcome = ImageOutcome(tenant_id)
+        try:
+            tenant = self.registry.tenant(tenant_id)
+            engine = sa.create_engine(self.tenant_database(tenant), poolclass=sa.NullPool)
+            with tenant_lock(self.control, tenant_id, "images", run_id, wait_seconds=lock_wait_seconds):
+                result = copy_images(
+                    tenant_id,
+                    tenant_engine=engine,
+                    control=self.control,
+                    bucket=self.image_bucket,
+                    policy=self.policy,
+                    inspector=inspector,
+                )
+            outcome = replace(outcome, result=result)
+        except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
+            outcome = replace(outcome, error=_explain(tenant_id, error))
+        self._record("images", started, run_id, outcome)
+        _log("copied the pictures of", outcome)
+        return outcome
+
+    def sync_batch(
+        self, tenant_ids: Sequence[str], order: SyncOrder, run_id: str, *, concurrency: int
+    ) -> Iterator[SyncOutcome]:
+        """Serve many tenants, `concurrency` at a time; yields each outcome as it is there."""
+        order.check()
+        yield from _each(tenant_ids, concurrency, lambda tenant_id: self.sync(tenant_id, order, run_id))
+
+    def copy_images_batch(self, tenant_ids: Sequence[str], run_id: str, *, concurrency: int) -> Iterator[ImageOutcome]:
+        """Copy the pictures of many tenants, `concurrency` at a time; yields each outcome as it is there."""
+        with Inspector() as inspector:
+            yield from _each(tenant_ids, concurrency, lambda tenant_id: self.copy_images(tenant_id, run_id, inspector))
+
+    def _steps(self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock) -> Iterator[SyncOutcome]:
+        """Fetch, snapshot, reconcile; yields the outcome so far after each, so that an error keeps what was done."""
+        outcome = SyncOutcome(tenant.id)
+        # What needs no network fails first, before a provider or a bucket is asked for anything.
+        database = self.tenant_database(tenant)
+        if order.fetch and order.from_snapshot is None:
+            started = time.monotonic()
+            snapshot = self._fetch(tenant, run_id)
+            outcome = replace(outcome, fetched=True, seconds_fetch=time.monotonic() - started)
+        else:
+            snapshots = self.snapshots
+            wanted = order.from_snapshot
+            snapshot = snapshots.load(snapshots.record(tenant.id, wanted) if wanted else snapshots.newest(tenant.id))
+        outcome = replace(outcome, snapshot=snapshot.record)
+        yield outcome
+        if order.reconcile:
+            report = reconcile(
+                snapshot,
+                database,
+                run_id=run_id,
+                bucket=self.snapshot_bucket,
+                allow=order.allow,
+                dry_run=order.dry_run,
+                before_write=lock.verify,
+            )
+            yield replace(outcome, report=report)
+
+    def _fetch(self, tenant: Tenant, run_id: str) -> Snapshot:
+        provider = provider_named(tenant.provider)
+        secrets = credentials.resolve_keys(tenant.credentials, provider.credential_keys)
+        catalog = provider.fetch(tenant.options, secrets, self.policy)
+        return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id, now=datetime.now(UTC))
+
+    def _record(self, kind: str, started: datetime, run_id: str, outcome: SyncOutcome | ImageOutcome) -> None:
+        report = outcome.report if isinstance(outcome, SyncOutcome) else None
+        snapshot = outcome.snapshot if isinstance(outcome, SyncOutcome) else None
+        self.history.record(
+            TenantRun(
+                tenant_id=outcome.tenant_id,
+                kind=kind,
+                run_id=run_id,
+                started_at=started,
+                finished_at=datetime.now(UTC),
+                snapshot_id=snapshot.id if snapshot else None,
+                changes_path=report.changes_path if report else None,
+                error=outcome.error,
+                counts=outcome.counts,
+            )
+        )
+
+
+def _each(tenant_ids: Sequence[str], concurrency: int, serve: Callable[[str], Outcome]) -> Iterator[Outcome]:
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="tenant")
+        # Whoever stops early (a cancelled run) must not wait for tenants that have not begun.
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        for future in as_completed([pool.submit(serve, tenant_id) for tenant_id in tenant_ids]):
+            yield future.result()
+
+
+def _explain(tenant_id: str, error: Exception) -> str:
+    if isinstance(error, CataError):
+        return str(error)
+    logger.error("Tenant %s failed in a way nobody foresaw", tenant_id, exc_info=error)
+    return (
+        f"Unexpected {type(error).__name__}; the log of this run has the trace. Nothing else of the batch is affected."
+    )
+
+
+def _log(verb: str, outcome: SyncOutcome | ImageOutcome) -> None:
+    """One line a tenant; `tenant_id` on the record lets a progress bar count."""
+    extra = {"tenant_id": outcome.tenant_id}
+    if outcome.error:
+        logger.warning("Not %s %s: %s", verb, outcome.tenant_id, outcome.error, extra=extra)
+        return
+    told = ", ".join(f"{name} {count}" for name, count in outcome.counts.items() if count)
+    logger.info("%s %s: %s", verb.capitalize(), outcome.tenant_id, told or "nothing to do", extra=extra)

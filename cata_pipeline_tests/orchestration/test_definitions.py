@@ -1,0 +1,55 @@
+"""The definitions load anywhere, quickly, and hold the names that other programs call."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cata_pipeline.definitions import defs
+
+HEAVY = ("aiohttp", "dagster_gcp", "google.cloud.storage", "httpx", "pandas", "psycopg", "pyarrow", "PIL")
+
+
+def test_the_definitions_load_in_a_fresh_interpreter_without_environment(tmp_path: Path) -> None:
+    program = (
+        f"import sys; from cata_pipeline.definitions import defs; print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PATH": os.defpath},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+
+
+def test_the_names_of_the_contract_are_there() -> None:
+    repository = defs.get_repository_def()
+    keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
+    assert keys == {"provider_catalog_snapshot", "reconciled_items", "image_objects"}
+    assert {"sync_tenants", "copy_images"} <= set(repository.job_names)
+    assert "nightly_resync" in [schedule.name for schedule in repository.schedule_defs]
+    assert {"tenant_registry_sensor", "image_copy_sensor", "run_failure_alert"} <= {
+        sensor.name for sensor in repository.sensor_defs
+    }
+    assert defs.resolve_job_def("sync_tenants").partitions_def == dg.DynamicPartitionsDefinition(name="tenants")
+
+
+def test_everything_that_triggers_runs_by_default() -> None:
+    repository = defs.get_repository_def()
+    assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.RUNNING}
+    assert {s.default_status for s in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
+
+
+@pytest.mark.parametrize("key", ["provider_catalog_snapshot", "reconciled_items", "image_objects"])
+def test_an_asset_says_what_it_is_whose_it_is_and_what_to_do_when_it_fails(key: str) -> None:
+    spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey(key))
+    assert spec.owners
+    assert spec.kinds
+    assert spec.group_name in {"catalog", "images"}
+    assert "If it fails" in (spec.description or "")
