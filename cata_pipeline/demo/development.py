@@ -1,0 +1,64 @@
+"""`cata-pipeline dev`: the surroundings and `dagster dev` on top of them, until Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from cata_pipeline.demo.surroundings import PROJECT, surroundings
+from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.settings import Settings
+from cata_pipeline.tenants.file import read_tenants
+
+_GRACE_SECONDS = 30
+_WARNINGS = "ignore:Function `dev_command` is superseded"
+
+
+def serve(state: Path, port: int) -> int:
+    """Run until a signal; returns the exit status of `dagster dev`, 0 when it was ended by Ctrl-C."""
+    # Also where SIGINT was ignored, as in a shell's background job: `dagster dev` would inherit that and never end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    with surroundings(state, afresh=False) as around:
+        pipeline = Pipeline(Settings.from_environment())
+        pipeline.registry.import_tenants(read_tenants(around.tenants_file))
+        click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends everything)")
+        click.echo(f"Second terminal: . {os.path.relpath(around.state)}/environment && cata-pipeline status")
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the other one in good order.
+        dagster = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("dagster")),
+                "dev",
+                *("--workspace", str(PROJECT / "workspace.yaml")),
+                *("--host", "127.0.0.1", "--port", str(port)),
+            ],
+            # Elsewhere than the checkout, whose own dagster.yaml Dagster would warn about.
+            cwd=around.state,
+            env=os.environ | {"PYTHONWARNINGS": _WARNINGS},
+            start_new_session=True,
+        )
+        try:
+            return dagster.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _end(dagster)
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
