@@ -22,9 +22,9 @@ from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.postgresql_statements import TableStatements
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
+from cata_pipeline.reconcile.session import LostRaceError
 
-RETRIED = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
-"""Losing a race against a merchant: the transaction is rolled back whole and worth trying again."""
+_LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
 
 _SESSION = """
 SET lock_timeout = '2s';
@@ -61,11 +61,7 @@ _MAX_ROUNDS = 5
 
 
 class PostgresqlSession:
-    """One connection to one tenant database, from the contract check to the commit.
-
-    Use as a context manager; call `contract`, `stage`, `plan`, then `planned_changes` or `apply` and `changes`.
-    Database errors surface as `DatabaseError`, except `RETRIED` from `apply`.
-    """
+    """A `TenantSession` on PostgreSQL; a context manager."""
 
     def __init__(self, url: URL, run_id: str) -> None:
         self._url = url
@@ -170,7 +166,7 @@ class PostgresqlSession:
     def apply(self) -> tuple[ItemCounts, ChildCounts]:
         """Write the plan in one transaction, changed rows only, in key order.
 
-        Raises one of `RETRIED` with nothing written when a merchant holds a row for longer than the lock timeout.
+        Raises `LostRaceError` with nothing written when a merchant holds a row for longer than the lock timeout.
         """
         with self._errors(), self._connection.transaction():
             if self._row("SHOW transaction_isolation") != ("read committed",):
@@ -231,14 +227,16 @@ class PostgresqlSession:
 
 
 class _Errors:
-    """Turns a database error into a `DatabaseError`, except those worth retrying."""
+    """Turns a database error into a `LostRaceError` or a `DatabaseError`."""
 
     def __enter__(self) -> None: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, psycopg.Error) and not isinstance(error, RETRIED):
+        if isinstance(error, _LOST_RACES):
+            raise LostRaceError(type(error).__name__) from error
+        if isinstance(error, psycopg.Error):
             raise DatabaseError(
                 f"The tenant database refused a statement: {_first_line(error)}. Nothing was written."
             ) from error

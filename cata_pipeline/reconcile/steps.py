@@ -7,12 +7,10 @@ module, what may be written to `policy`, what is plausible to `guard`.
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Protocol
 
-import pyarrow as pa
 from sqlalchemy.engine import URL
 
 from cata_pipeline.buckets import Bucket
@@ -20,8 +18,9 @@ from cata_pipeline.catalog.snapshot import Snapshot
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.reconcile import guard, postgresql
 from cata_pipeline.reconcile.changes import changes_parquet, changes_path
-from cata_pipeline.reconcile.contract import ActualTable, Contract, bind
-from cata_pipeline.reconcile.report import SAMPLE, Change, ChildCounts, ItemCounts, ReconcileReport
+from cata_pipeline.reconcile.contract import bind
+from cata_pipeline.reconcile.report import SAMPLE, ChildCounts, ItemCounts, ReconcileReport
+from cata_pipeline.reconcile.session import LostRaceError, TenantSession
 from cata_pipeline.reconcile.stage import stage_tables
 
 logger = logging.getLogger(__name__)
@@ -29,43 +28,6 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.5
 DRY_RUN_SAMPLE = 20
-
-
-class TenantSession(Protocol):
-    """What an engine offers: one connection from the contract check to the commit."""
-
-    def contract(self) -> dict[str, ActualTable]:
-        """The real tables."""
-        ...
-
-    def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
-        """Load the staged rows."""
-        ...
-
-    def plan(self, *, received: int, rejected: int) -> guard.PlanCounts:
-        """Find what would change."""
-        ...
-
-    def planned(self) -> tuple[ItemCounts, ChildCounts]:
-        """What applying would do."""
-        ...
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether the plan would write any row."""
-        ...
-
-    def apply(self) -> tuple[ItemCounts, ChildCounts]:
-        """Write the plan in one transaction."""
-        ...
-
-    def changes(self) -> Iterator[Change]:
-        """What the last `apply` or `planned` changed."""
-        ...
-
-    def stale_codes(self, limit: int) -> tuple[str, ...]:
-        """Item codes the snapshot does not name."""
-        ...
 
 
 def reconcile(
@@ -88,7 +50,7 @@ def reconcile(
     guard.check_allowances(allow)
     record = snapshot.record
     started = time.monotonic()
-    with _open(database, run_id) as session:
+    with open_session(database, run_id) as session:
         contract = bind(session.contract())
         staged = stage_tables(snapshot.table, contract)
         rejected = record.rejected + len(staged.rejections)
@@ -127,7 +89,8 @@ def reconcile(
         )
 
 
-def _open(database: URL, run_id: str) -> AbstractContextManager[TenantSession]:
+def open_session(database: URL, run_id: str) -> AbstractContextManager[TenantSession]:
+    """A session of the engine that `database` names; raises `DatabaseError` when there is none or it is unreachable."""
     if database.get_backend_name() == "postgresql":
         return postgresql.PostgresqlSession(database, run_id)
     raise DatabaseError(f"No engine here reconciles {database.get_backend_name()} databases; expected postgresql.")
@@ -140,13 +103,11 @@ def _apply(
         before_write()
         try:
             return session.apply()
-        except postgresql.RETRIED as error:
-            logger.info(
-                "A merchant's transaction was in the way (try %s of %s): %s", attempt, _ATTEMPTS, type(error).__name__
-            )
+        except LostRaceError as error:
+            logger.info("A merchant's transaction was in the way (%s), try %s of %s", error, attempt, _ATTEMPTS)
             last = error
             sleep(_PAUSE_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 spreads retries, hides nothing
     raise DatabaseError(
-        f"Rows this sync must write stayed locked through {_ATTEMPTS} tries ({type(last).__name__}). Nothing was"
+        f"Rows this sync must write stayed locked through {_ATTEMPTS} tries ({last}). Nothing was"
         " written. Look for a long open transaction in the tenant database, then sync again."
     ) from last

@@ -1,0 +1,59 @@
+"""What a database engine offers to a reconcile: the protocol that each engine's module implements.
+
+Add an engine as a module beside `postgresql.py`, and name it in `steps.open_session`. What a step is for is said in
+`steps`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import pyarrow as pa
+
+from cata_pipeline.reconcile.contract import ActualTable, Contract
+from cata_pipeline.reconcile.guard import PlanCounts
+from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
+
+
+class LostRaceError(Exception):
+    """A deadlock or a lock that a merchant's transaction held too long: all was rolled back, and may be tried again."""
+
+
+class TenantSession(Protocol):
+    """One connection to one tenant database, from the contract check to the commit.
+
+    Called in this order: `contract`, `stage`, `plan`, then `planned` or `apply`, then `changes`. Every method may raise
+    `DatabaseError`, with nothing written.
+    """
+
+    def contract(self) -> dict[str, ActualTable]:
+        """The policy's tables as they really are; absent ones are left out."""
+        ...
+
+    def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
+        """Load the staged rows, by policy table name, where the plan can read them."""
+        ...
+
+    def plan(self, *, received: int, rejected: int) -> PlanCounts:
+        """Find the rows that would really change, without locking any."""
+        ...
+
+    def planned(self) -> tuple[ItemCounts, ChildCounts]:
+        """What applying the plan would do, judged on the rows as they are now."""
+        ...
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the plan would write any row."""
+        ...
+
+    def apply(self) -> tuple[ItemCounts, ChildCounts]:
+        """Write the plan in one transaction, changed rows only, in key order; raises `LostRaceError` when undone."""
+        ...
+
+    def changes(self) -> Iterator[Change]:
+        """Every change of the last `apply` or `planned`: table by table, in key order."""
+        ...
+
+    def stale_codes(self, limit: int) -> tuple[str, ...]:
+        """Item codes of the tenant that the snapshot does not name, in order."""
+        ...
