@@ -33,6 +33,7 @@ SET idle_in_transaction_session_timeout = '60s';
 SET client_connection_check_interval = '2s';
 SET work_mem = '64MB';
 SET temp_buffers = '64MB';
+SET default_statistics_target = 10;
 """
 
 _COLUMNS = """

@@ -135,7 +135,10 @@ def _occurrences(components: pa.Array, items: pa.Array) -> pa.Array:
 
 
 def _options_json(options: pa.ChunkedArray) -> pa.Array:
-    texts = [json.dumps(row, ensure_ascii=False, sort_keys=True) if row else None for row in options.to_pylist()]
+    texts = np.full(len(options), None, dtype=object)
+    # Most items of most catalogs are no variants; only those that are cost a Python object.
+    for row in _where(pc.greater(pc.list_value_length(options), 0)):
+        texts[row] = json.dumps(options[row].as_py(), ensure_ascii=False, sort_keys=True)
     return pa.array(texts, pa.string())
 
 
