@@ -136,7 +136,7 @@ def _ceilings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     ceilings = {}
     for value in values:
         guard, sign, count = value.partition("=")
-        if not sign or not count.isdigit():
+        if not sign or not count.isdecimal():
             raise click.BadParameter(f"{value!r}; expected GUARD=N, such as hide=120.")
         ceilings[guard] = int(count)
     return ceilings
@@ -272,14 +272,14 @@ def _chosen(tenant_ids: Sequence[str], *, everyone: bool) -> list[str]:
 def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_json: bool) -> None:
     from cata_pipeline.orchestration.in_process import open_instance, run_in_process
 
-    with open_instance() as instance, _progress(len(ids)):
+    with open_instance() as instance, _progress(len(ids), tell_each=as_json):
         answer = run_in_process(job, op, ids, config, instance)
     if as_json:
         _print_json(
             {"run_id": answer.run_id, "tenants": {name: _told(tenant) for name, tenant in answer.tenants.items()}}
         )
     else:
-        _print_run(answer)
+        _print_run(answer, dry_run=bool(config.get("dry_run")))
     if not answer.ok:
         sys.exit(EXIT_TENANTS_FAILED)
 
@@ -291,19 +291,21 @@ def _told(tenant: "TenantAnswer") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A metadata value as JSON has it: tables become lists of objects."""
+    """A metadata value as JSON has it: tables become lists of objects, their keys in the order of the columns."""
     records = getattr(value, "records", None)
-    return [dict(record.data) for record in records] if records is not None else value
+    if records is None:
+        return value
+    return [{column.name: record.data[column.name] for column in value.schema.columns} for record in records]
 
 
-def _print_run(answer: "JobAnswer") -> None:
+def _print_run(answer: "JobAnswer", *, dry_run: bool) -> None:
     for tenant_id, tenant in answer.tenants.items():
         if tenant.error is not None:
             click.echo(f"{tenant_id}: FAILED: {tenant.error}")
             continue
         numbers = {key: value for key, value in tenant.metadata.items() if isinstance(value, int | float) and value}
         told = ", ".join(f"{key} {value}" for key, value in numbers.items() if "/" not in key)
-        click.echo(f"{tenant_id}: {told or 'nothing to do'}")
+        click.echo(f"{tenant_id}: {'dry run, nothing written: ' if dry_run else ''}{told or 'nothing to do'}")
         for name in ("changes", "failures"):
             rows = _plain(tenant.metadata.get(name, []))
             if rows:
@@ -334,8 +336,8 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[None]:
-    """A bar on a terminal, one line a tenant elsewhere; both on standard error."""
+def _progress(total: int, *, tell_each: bool) -> Iterator[None]:
+    """A bar while it is a terminal, and one line a tenant if `tell_each`; both on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -343,7 +345,7 @@ def _progress(total: int) -> Iterator[None]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     logger = logging.getLogger("cata_pipeline")
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        handler = _TenantCounter(progress, progress.add_task("tenants", total=total), console)
+        handler = _TenantCounter(progress, progress.add_task("tenants", total=total), console if tell_each else None)
         logger.addHandler(handler)
         level = logger.level
         logger.setLevel(logging.INFO)
@@ -355,7 +357,7 @@ def _progress(total: int) -> Iterator[None]:
 
 
 class _TenantCounter(logging.Handler):
-    """Advances the bar with every log record that finishes a tenant, and shows the record."""
+    """Advances the bar with every log record that finishes a tenant, and shows the record where there is a console."""
 
     def __init__(self, progress: Any, task: Any, console: Any) -> None:
         super().__init__(logging.INFO)
@@ -364,4 +366,5 @@ class _TenantCounter(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if hasattr(record, "tenant_id"):
             self._progress.advance(self._task)
-            self._console.print(record.getMessage(), markup=False, highlight=False)
+            if self._console:
+                self._console.print(record.getMessage(), markup=False, highlight=False)

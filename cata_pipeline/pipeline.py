@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.buckets import Bucket
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = TypeVar("Outcome", "SyncOutcome", "ImageOutcome")
 Counts = dict[str, int | float]
+_RECORD_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class SyncOrder:
         check_allowances(self.allow)
         if self.dry_run and not self.reconcile:
             raise UsageError("A dry run shows what reconciling would do, so it needs reconciled_items to be selected.")
+        if self.from_snapshot is not None and not self.reconcile:
+            raise UsageError("A stored snapshot is there to be applied, so it needs reconciled_items to be selected.")
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ class Pipeline:
         outcome = ImageOutcome(tenant_id)
         try:
             tenant = self.registry.tenant(tenant_id)
-            engine = sa.create_engine(self.tenant_database(tenant), poolclass=sa.NullPool)
+            engine = sa.create_engine(self.tenant_database(tenant), poolclass=sa.NullPool, hide_parameters=True)
             with tenant_lock(self.control, tenant_id, "images", run_id, wait_seconds=lock_wait_seconds):
                 result = copy_images(
                     tenant_id,
@@ -278,21 +282,32 @@ class Pipeline:
         return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id, now=datetime.now(UTC))
 
     def _record(self, kind: str, started: datetime, run_id: str, outcome: SyncOutcome | ImageOutcome) -> None:
+        """Keep the outcome in the control database; a database that is away for a moment must not cost the batch."""
         report = outcome.report if isinstance(outcome, SyncOutcome) else None
         snapshot = outcome.snapshot if isinstance(outcome, SyncOutcome) else None
-        self.history.record(
-            TenantRun(
-                tenant_id=outcome.tenant_id,
-                kind=kind,
-                run_id=run_id,
-                started_at=started,
-                finished_at=datetime.now(UTC),
-                snapshot_id=snapshot.id if snapshot else None,
-                changes_path=report.changes_path if report else None,
-                error=outcome.error,
-                counts=outcome.counts,
-            )
+        run = TenantRun(
+            tenant_id=outcome.tenant_id,
+            kind=kind,
+            run_id=run_id,
+            started_at=started,
+            finished_at=datetime.now(UTC),
+            snapshot_id=snapshot.id if snapshot else None,
+            changes_path=report.changes_path if report else None,
+            error=outcome.error,
+            counts=outcome.counts,
         )
+        try:
+            for attempt in Retrying(
+                stop=stop_after_delay(_RECORD_SECONDS),
+                wait=wait_random_exponential(max=5),
+                retry=retry_if_exception_type(sa.exc.DBAPIError),
+                reraise=True,
+            ):
+                with attempt:
+                    self.history.record(run)
+        except (sa.exc.SQLAlchemyError, CataError) as error:
+            told = _explain(outcome.tenant_id, error)
+            logger.error("What became of %s cannot be recorded: %s", outcome.tenant_id, told)  # noqa: TRY400 says it all
 
 
 def _each(tenant_ids: Sequence[str], concurrency: int, serve: Callable[[str], Outcome]) -> Iterator[Outcome]:
@@ -307,6 +322,9 @@ def _each(tenant_ids: Sequence[str], concurrency: int, serve: Callable[[str], Ou
 def _explain(tenant_id: str, error: Exception) -> str:
     if isinstance(error, CataError):
         return str(error)
+    if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
+        reason = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip().partition("\n")[0]
+        return f"The control database went away: {reason.rstrip('.')}. Check that it runs, then start again."
     logger.error("Tenant %s failed in a way nobody foresaw", tenant_id, exc_info=error)
     return (
         f"Unexpected {type(error).__name__}; the log of this run has the trace. Nothing else of the batch is affected."

@@ -23,6 +23,7 @@ Value = TypeVar("Value")
 CONTROL_DRIVER = "postgresql+psycopg"
 TENANT_DRIVERS = ("postgresql+psycopg", "mysql+pymysql")
 DEFAULT_TIMEZONE = "Asia/Jakarta"
+_SECRET_PARAMETERS = {"password", "passfile", "sslpassword"}  # messages show what follows the question mark
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
@@ -159,6 +160,8 @@ def _database_url(text: str, drivers: tuple[str, ...]) -> URL:
         raise ValueError(f"is not a database URL; expected {expected}user:password@host/database.") from None
     if url.drivername not in drivers:
         raise ValueError(f"starts with {url.drivername}://; expected {expected}.")
+    if secret := sorted(_SECRET_PARAMETERS & url.query.keys()):
+        raise ValueError(f"has {', '.join(secret)} after the question mark; expected user:password@ before the host.")
     if not url.database:
         raise ValueError("names no database; expected one after the host, as in …@host/database.")
     return url

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, Engine
 import cata_pipeline
 from cata_pipeline.control import database, migrations
 from cata_pipeline.control.database import HEAD, ControlDatabaseError, open_control_database
-from cata_pipeline.control.schema import metadata
+from cata_pipeline.control.schema import metadata, tenants
 
 PROJECT = Path(cata_pipeline.__path__[0]).parent
 
@@ -133,3 +133,10 @@ def test_every_revision_can_be_taken_back(empty: URL) -> None:
         command.downgrade(config, "base")
     assert sa.inspect(engine).get_table_names() == ["alembic_version"]
     assert revisions(engine) == []
+
+
+def test_a_refused_statement_never_shows_its_values(control: sa.Engine) -> None:
+    row = {"id": "kopi-kita", "provider": "\0", "credentials": "env:X", "database_url": "mysql+pymysql://u:s3cret@h/d"}
+    with pytest.raises(sa.exc.DBAPIError) as error, control.begin() as connection:
+        connection.execute(tenants.insert().values(**row))
+    assert "s3cret" not in str(error.value)

@@ -254,3 +254,11 @@ def test_a_tenant_database_url_that_is_wrong_is_told_and_not_repeated() -> None:
 )
 def test_the_time_zone_of_the_schedule_never_stops_the_definitions(environ: dict[str, str], expected: str) -> None:
     assert resync_timezone(environ) == expected
+
+
+@pytest.mark.parametrize("parameter", ["password", "passfile", "sslpassword"])
+def test_a_secret_after_the_question_mark_is_refused_because_messages_show_that_part(parameter: str) -> None:
+    url = f"postgresql+psycopg://cata@db/cata?{parameter}={SECRET}"
+    assert problems(CATA_DATABASE_URL=url) == [
+        f"CATA_DATABASE_URL has {parameter} after the question mark; expected user:password@ before the host."
+    ]

@@ -124,8 +124,10 @@ class SnapshotStore:
 
     def load(self, record: SnapshotRecord) -> Snapshot:
         """Read a recorded snapshot back; raises `StorageError` when its object cannot be read."""
-        table = pq.read_table(io.BytesIO(self._bucket.read(record.path)), schema=SCHEMA)
-        notes = json.loads((table.schema.metadata or {}).get(_NOTES_KEY, b'{"rejections": [], "duplicates": []}'))
+        file = io.BytesIO(self._bucket.read(record.path))
+        table = pq.read_table(file, schema=SCHEMA)
+        # From the file itself: a table that is read to a schema has that schema's metadata.
+        notes = json.loads(pq.read_metadata(file).metadata[_NOTES_KEY])
         return Snapshot(
             record,
             table,

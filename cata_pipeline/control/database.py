@@ -19,6 +19,7 @@ HEAD = "0001"
 
 _MIGRATION_LOCK = 0x63617461  # any constant that no other program uses in this database
 _CONNECT_SECONDS = 10
+_KEEPALIVE_SECONDS = 30
 _opening = threading.Lock()
 
 
@@ -28,13 +29,20 @@ class ControlDatabaseError(CataError):
 
 @functools.cache
 def _engine(url: URL) -> Engine:
-    # One process serves a batch with a few threads, and every tenant lock holds a connection while it runs.
     return sa.create_engine(
         url,
         pool_size=8,
-        max_overflow=24,
+        # Every tenant being served holds one connection for its lock and needs another now and then: with a limit,
+        # enough tenants at once would wait for each other for ever.
+        max_overflow=-1,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "cata_pipeline"},
+        # Parameters can hold a tenant's own database URL, and with it a password.
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "cata_pipeline",
+            "keepalives_idle": _KEEPALIVE_SECONDS,
+        },
     )
 
 

@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import click
+import psutil
 
 from cata_pipeline.demo.surroundings import PROJECT, surroundings
 from cata_pipeline.pipeline import Pipeline
@@ -15,6 +18,7 @@ from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.file import read_tenants
 
 _GRACE_SECONDS = 30
+_PAUSE_SECONDS = 0.1
 _WARNINGS = "ignore:Function `dev_command` is superseded"
 
 
@@ -53,12 +57,24 @@ def _interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _end(leader: "subprocess.Popen[bytes]") -> None:
+    """End `dagster dev` and its whole session: the code server outlives it, until the runs under way are done."""
+    leader.send_signal(signal.SIGINT)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while (members := _session(leader.pid)) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+        for process in members:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+    leader.wait()
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """The living processes of a session; zombies have ended, whether or not anybody reaps them."""
+    members = []
+    for process in psutil.process_iter():
+        with suppress(OSError, psutil.Error):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+    return members

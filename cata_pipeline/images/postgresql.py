@@ -28,7 +28,7 @@ _PICTURED = sa.text("""
     SELECT item_code, left(external_image_url, :url_characters) AS url, main_image_url
     FROM items
     WHERE external_image_url <> ''
-    ORDER BY item_code
+    ORDER BY item_code COLLATE "C"
 """)
 
 _ROWS = """
@@ -37,7 +37,7 @@ _ROWS = """
     JOIN jsonb_array_elements_text(CAST(:codes AS jsonb)) AS code ON items.item_code = code
 """
 _READ = sa.text(_ROWS)
-_READ_LOCKED = sa.text(_ROWS + " ORDER BY items.item_code FOR UPDATE OF items")
+_READ_LOCKED = sa.text(_ROWS + ' ORDER BY items.item_code COLLATE "C" FOR NO KEY UPDATE OF items')
 
 _WRITE = sa.text("""
     UPDATE items

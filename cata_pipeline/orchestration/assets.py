@@ -127,11 +127,10 @@ def catalog_sync(
     )
     served, failed = pipeline.get(), {}
     bucket = served.settings.snapshot_bucket
-    for outcome in served.sync_batch(keys, order, context.run_id, concurrency=config.concurrency):
-        for event in sync_events(outcome, bucket, dry_run=config.dry_run):
-            context.log_event(event)
-        if outcome.error:
-            failed[outcome.tenant_id] = outcome.error
+    for outcome in served.sync_batch(keys, order, context.run.run_id, concurrency=config.concurrency):
+        error = _log_events(context, sync_events(outcome, bucket, dry_run=config.dry_run)) or outcome.error
+        if error:
+            failed[outcome.tenant_id] = error
     raise_failures(failed, len(keys))
     yield from ()
 
@@ -159,10 +158,24 @@ def image_objects(
     keys = run_tenants(context)
     served, failed = pipeline.get(), {}
     bucket = served.settings.image_bucket
-    for outcome in served.copy_images_batch(keys, context.run_id, concurrency=config.concurrency):
-        for event in image_events(outcome, bucket):
-            context.log_event(event)
-        if outcome.error:
-            failed[outcome.tenant_id] = outcome.error
+    for outcome in served.copy_images_batch(keys, context.run.run_id, concurrency=config.concurrency):
+        error = _log_events(context, image_events(outcome, bucket)) or outcome.error
+        if error:
+            failed[outcome.tenant_id] = error
     raise_failures(failed, len(keys))
     yield from ()
+
+
+def _log_events(
+    context: dg.AssetExecutionContext, events: Iterator[dg.AssetMaterialization | dg.AssetObservation]
+) -> str | None:
+    """Log what became of one tenant; what cannot be shown must not cost the tenants after it."""
+    try:
+        for event in events:
+            context.log_event(event)
+    except Exception as error:
+        context.log.exception("An outcome cannot be shown")
+        return (
+            f"It was served, but what became of it cannot be shown ({type(error).__name__}); see the log of this run."
+        )
+    return None

@@ -15,7 +15,11 @@ from cata_pipeline.errors import SettingsError
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
 
 DAGSTER_STORAGE = "postgresql+psycopg2://"
-_ASSET_EVENTS = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+_TELLING = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_OBSERVATION,
+    dg.DagsterEventType.STEP_FAILURE,
+}
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -57,7 +61,21 @@ def open_instance() -> dg.DagsterInstance:
         problems.append(f"DAGSTER_PG_URL is not set to a URL that begins with {DAGSTER_STORAGE}.")
     if problems:
         raise SettingsError(problems)
+    _reach(os.environ["DAGSTER_PG_URL"])
     return dg.DagsterInstance.get()
+
+
+def _reach(url: str) -> None:
+    """Raise `SettingsError` where Dagster's storage does not answer; Dagster itself would try for long and trace."""
+    import sqlalchemy as sa
+
+    try:
+        sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 10}).connect().close()
+    except (sa.exc.ArgumentError, sa.exc.OperationalError) as error:
+        reason = str(error.orig).strip().splitlines()[0] if isinstance(error, sa.exc.OperationalError) else "no URL"
+        raise SettingsError(
+            [f"Dagster's storage cannot be reached: {reason}. Check DAGSTER_PG_URL and that the server runs."]
+        ) from None
 
 
 def run_in_process(
@@ -82,29 +100,31 @@ def run_in_process(
             tags={**range_tags(stretch), "trigger": "command line"},
             raise_on_error=False,
         )
-        answers |= _answers(result, stretch)
+        answers |= _answers(instance, result.run_id, stretch)
     return JobAnswer({tenant_id: answers[tenant_id] for tenant_id in tenant_ids})
 
 
-def _answers(result: dg.ExecuteInProcessResult, tenant_ids: Sequence[str]) -> dict[str, TenantAnswer]:
+def _answers(instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str]) -> dict[str, TenantAnswer]:
     metadata: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
     unserved = "The run ended before this tenant was served; its log says why."
-    for event in result.all_events:
-        if event.event_type in _ASSET_EVENTS:
-            told = _asset_event(event)
-            if told.partition:
-                metadata[told.partition] = {key: value.value for key, value in told.metadata.items()}
-        elif event.is_step_failure:
+    # From the event log: the result of a failed step lacks what the step had logged before.
+    for entry in instance.all_logs(run_id, of_type=_TELLING):
+        event = entry.get_dagster_event()
+        if event.is_step_failure:
             failure = event.step_failure_data
             details = failure.user_failure_data.metadata if failure.user_failure_data else {}
             if "failed" in details:
                 errors |= dict(details["failed"].value)  # type: ignore[arg-type]
             elif failure.error:
                 unserved = (failure.error.cause or failure.error).message.strip()
+            continue
+        told = _asset_event(event)
+        if told.partition:
+            metadata[told.partition] = {key: value.value for key, value in told.metadata.items()}
     return {
         tenant_id: TenantAnswer(
-            result.run_id,
+            run_id,
             metadata.get(tenant_id, {}),
             errors.get(tenant_id) or (None if tenant_id in metadata else unserved),
         )

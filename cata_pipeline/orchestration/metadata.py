@@ -19,6 +19,7 @@ IMAGES = dg.AssetKey("image_objects")
 
 INLINE_CHARACTERS = 1_000
 _CELL_CHARACTERS = 60
+_LINE_CHARACTERS = 90
 
 
 def sync_events(
@@ -89,6 +90,8 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
             ("item_code", "provider_id", "reason"),
             [(r.item_code or "", r.provider_id or "", r.reason) for r in report.rejections],
         )
+    if report.warnings:
+        metadata["warnings"] = dg.MetadataValue.md(_listed(report.warnings, len(report.warnings)))
     if report.skipped:
         metadata["skipped"] = dg.MetadataValue.md(_listed(report.skipped, len(report.skipped)))
     if allowed := {f.guard: f.count for f in report.findings if f.used_allowance}:
@@ -112,14 +115,22 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.TableMetad
     return dg.MetadataValue.table(records=records, schema=schema)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _CELL_CHARACTERS else f"{text[: _CELL_CHARACTERS - 1]}…"
+def _short(text: str, longest: int = _CELL_CHARACTERS) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _listed(lines: Sequence[str], total: int) -> str:
-    text = "\n".join(f"- `{_short(line)}`" for line in lines)
-    more = f"\n- and {total - len(lines)} more" if total > len(lines) else ""
-    return text[: INLINE_CHARACTERS - len(more) - 1] + more
+    """As many whole lines as the UI shows inline, and how many of `total` are left out."""
+    room = INLINE_CHARACTERS - len(f"- and {total} more") - 1
+    shown: list[str] = []
+    for line in lines:
+        entry = f"- `{_short(line, _LINE_CHARACTERS)}`"
+        room -= len(entry) + 1
+        if room < 0:
+            break
+        shown.append(entry)
+    more = [f"- and {total - len(shown)} more"] if total > len(shown) else []
+    return "\n".join(shown + more)
 
 
 def _browse(bucket: str, prefix: str) -> dg.UrlMetadataValue:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from cata_pipeline.orchestration.jobs import copy_images
 from cata_pipeline.orchestration.metadata import RECONCILED
@@ -21,14 +23,6 @@ PAGE = 1_000
 
 SETTLE_SECONDS = 10.0
 """Age at which an event is trusted: storage ids are given before commit, so a lower one can still appear later."""
-
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dataclass(frozen=True)
@@ -65,9 +59,7 @@ def tenant_registry_sensor(
     registry = pipeline.get().registry
     known = context.instance.get_dynamic_partitions(str(TENANTS.name))
     active, retired = registry.active_ids(), registry.retired_ids()
-    unfinished = bool(set(known) & set(retired)) and bool(
-        context.instance.get_run_ids(dg.RunsFilter(statuses=_UNFINISHED), limit=1)
-    )
+    unfinished = bool(set(known) & set(retired)) and _anything_unfinished(context.instance)
     changes = registry_changes(known, active, retired, runs_unfinished=unfinished)
     if not changes.add and not changes.remove:
         waiting = f"; {changes.waiting} retired ones wait until no run is unfinished" if changes.waiting else ""
@@ -76,6 +68,15 @@ def tenant_registry_sensor(
     requests = [TENANTS.build_add_request(list(changes.add))] if changes.add else []
     removals = [TENANTS.build_delete_request(list(changes.remove))] if changes.remove else []
     return dg.SensorResult(dynamic_partitions_requests=[*requests, *removals])
+
+
+def _anything_unfinished(instance: dg.DagsterInstance) -> bool:
+    """Whether a run is under way or still to come; a backfill has no run yet right after it was asked for."""
+    backfills = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
+    return bool(
+        instance.get_run_ids(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), limit=1)
+        or instance.get_backfills(filters=backfills, limit=1)
+    )
 
 
 @dataclass(frozen=True)

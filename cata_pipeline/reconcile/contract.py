@@ -15,8 +15,10 @@ from cata_pipeline.reconcile.policy import ITEMS, TABLES, Column, Rule, Table
 class ActualColumn:
     """A column as the database describes it.
 
-    `type` is the engine's full type name; `max_characters` limits text, `max_magnitude` (exclusive) limits numbers;
-    both None where there is no limit. `fills_itself` covers defaults, identities and generated columns.
+    `type` is the engine's full type name, of a domain that of its base. `max_characters` limits text, `max_magnitude`
+    (exclusive) limits numbers, `labels` are all that an enumeration takes; None where there is no such limit. `whole`
+    numbers take no fraction. `fills_itself` covers defaults, identities and generated columns; `default` is the
+    default's expression, which also stands in for a missing value where NULL is not allowed.
     """
 
     type: str
@@ -24,6 +26,9 @@ class ActualColumn:
     fills_itself: bool = False
     max_characters: int | None = None
     max_magnitude: float | None = None
+    whole: bool = False
+    labels: frozenset[str] | None = None
+    default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,11 @@ def bind(actual: Mapping[str, ActualTable]) -> Contract:
         else:
             bound.append(_bind_table(table, actual[table.name], problems, skipped))
     if problems:
-        raise ContractError("The tenant database does not fit: " + "; ".join(problems) + ". Nothing was written.")
+        raise ContractError(
+            "The tenant database does not fit: "
+            + "; ".join(problems)
+            + ". Nothing was written. Have the schema's owner migrate it, then sync again."
+        )
     return Contract(tuple(bound), tuple(skipped))
 
 
@@ -136,6 +145,13 @@ def _bind_table(table: Table, actual: ActualTable, problems: list[str], skipped:
         for name, found in actual.columns.items()
         if name not in known and not found.nullable and not found.fills_itself
     ]
+    problems += [
+        f"{table.name}.{c.name} is {c.actual.type}, which drops trailing spaces; a key has to keep every byte"
+        for c in columns
+        if c.rule is Rule.KEY and c.actual.type.startswith("character(")
+    ]
+    if "id" in actual.columns and frozenset({"id"}) not in actual.unique_keys:
+        problems.append(f"{table.name} has no unique key on (id), by which menus refer to it")
     key = frozenset(c.name for c in table.columns if c.rule in {Rule.KEY, Rule.PARENT})
     if key <= actual.columns.keys() and key not in actual.unique_keys:
         problems.append(f"{table.name} has no unique key on ({', '.join(sorted(key))}), so equal rows could double")

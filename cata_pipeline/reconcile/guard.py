@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cata_pipeline.errors import GuardRefusedError, UsageError
 
-GUARDS = ("hide", "rename", "unpicture", "recategorize", "unknown", "reject")
+GUARDS = ("hide", "hide_children", "rename", "unpicture", "recategorize", "unknown", "reject")
 """The guards that can be allowed for one run. `empty` cannot."""
 
 _UNKNOWN_FROM_ITEMS = 20
@@ -20,7 +20,8 @@ _UNKNOWN_SHARE = 0.2
 class PlanCounts:
     """What a plan would do to one tenant: counts of `items` rows unless said otherwise.
 
-    `received` and `rejected` count the provider's rows; `known` are codes of the snapshot that the tenant has.
+    `received` and `rejected` count the provider's rows; `known` are codes of the snapshot that the tenant has. Children
+    are modifiers, their options and bundle components, all together.
     """
 
     received: int
@@ -36,6 +37,8 @@ class PlanCounts:
     renames: int
     unpictures: int
     recategorizes: int
+    visible_children: int = 0
+    child_hides: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ def _findings(counts: PlanCounts, allow: Mapping[str, int]) -> Iterator[Finding]
         return
     many = max(50, items * 0.5)
     yield finding("hide", counts.hides, max(20, visible * 0.1), f"it would hide {counts.hides} of {visible} items")
+    children, child_hides = counts.visible_children, counts.child_hides
+    meaning = f"it would hide {child_hides} of {children} modifiers and components"
+    yield finding("hide_children", child_hides, max(20, children * 0.1), meaning)
     yield finding("rename", counts.renames, many, f"the provider changes {counts.renames} of {items} names")
     yield finding("unpicture", counts.unpictures, many, f"it would drop {counts.unpictures} of {items} picture URLs")
     yield finding(

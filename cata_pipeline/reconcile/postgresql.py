@@ -5,7 +5,8 @@ locked in key order, and a row that does not change is neither locked nor writte
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,14 @@ from cata_pipeline.reconcile.session import LostRaceError
 
 _LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
 
+_CONNECTION = {
+    "autocommit": True,
+    "connect_timeout": 10,
+    # COPY sends UTF-8, whatever the database or PGCLIENTENCODING say; anything else would store other characters.
+    "client_encoding": "utf8",
+    "keepalives_idle": 30,
+}
+
 _SESSION = """
 SET lock_timeout = '2s';
 SET statement_timeout = '10min';
@@ -37,28 +46,50 @@ SET default_statistics_target = 10;
 """
 
 _COLUMNS = """
-SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+WITH RECURSIVE base AS (
+    SELECT a.attrelid, a.attnum, a.atttypid AS type, a.atttypmod AS modifier
+    FROM pg_attribute a
+    WHERE a.attrelid = ANY (%s::regclass[]) AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT b.attrelid, b.attnum, t.typbasetype, CASE WHEN b.modifier = -1 THEN t.typtypmod ELSE b.modifier END
+    FROM base b JOIN pg_type t ON t.oid = b.type
+    WHERE t.typtype = 'd'
+)
+SELECT c.relname, a.attname, format_type(b.type, b.modifier), NOT a.attnotnull,
        a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
-       CASE WHEN a.atttypid IN ('varchar'::regtype, 'bpchar'::regtype) AND a.atttypmod > 4 THEN a.atttypmod - 4 END,
-       CASE WHEN a.atttypid = 'numeric'::regtype AND a.atttypmod > 4
-            THEN power(10, ((a.atttypmod - 4) >> 16) - ((a.atttypmod - 4) & 2047))::float8 END
-FROM pg_attribute a
-JOIN pg_class c ON c.oid = a.attrelid
-WHERE c.oid = ANY (%s::regclass[]) AND a.attnum > 0 AND NOT a.attisdropped
+       CASE WHEN b.type IN ('varchar'::regtype, 'bpchar'::regtype) AND b.modifier > 4 THEN b.modifier - 4 END,
+       CASE WHEN b.type = 'numeric'::regtype AND b.modifier > 4
+            THEN power(10, ((b.modifier - 4) >> 16) - ((b.modifier - 4) & 2047))::float8 END,
+       b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype),
+       (SELECT array_agg(e.enumlabel::text) FROM pg_enum e WHERE e.enumtypid = b.type),
+       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END
+FROM base b
+JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
+JOIN pg_class c ON c.oid = b.attrelid
+JOIN pg_attribute a ON a.attrelid = b.attrelid AND a.attnum = b.attnum
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 """
 
+# Columns that an index merely includes are no part of its key, and a deferred check is no check for a sync.
 _UNIQUE_KEYS = """
 SELECT c.relname, array_agg(a.attname::text)
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indrelid
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-WHERE c.oid = ANY (%s::regclass[]) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, place)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE c.oid = ANY (%s::regclass[]) AND i.indisunique AND i.indimmediate AND i.indisvalid
+  AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
 GROUP BY i.indexrelid, c.relname
 """
 
 _ARROW_TYPES = {pa.string(): 'text COLLATE "C"', pa.bool_(): "boolean", pa.int32(): "integer"}
 _CSV_BATCH_ROWS = 20_000
 _MAX_ROUNDS = 5
+_DETAIL_CHARACTERS = 200
+
+_UNTOUCHED = "Nothing was written."
+_COMMITTING = "It is not known whether the rows were written. Sync again: that is harmless, and tells."
+_COMMITTED = "The rows are written, but the report is not complete."
 
 
 class PostgresqlSession:
@@ -68,17 +99,18 @@ class PostgresqlSession:
         self._url = url
         self._run_id = run_id
         self._tables: tuple[TableStatements, ...] = ()
+        self._state = _UNTOUCHED
 
     def __enter__(self) -> Self:
-        dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        shown = self._url.render_as_string(hide_password=True)
+        # As keywords: libpq does not read a URL's spaces and zero bytes as SQLAlchemy writes them.
+        _, keywords = self._url.get_dialect()().create_connect_args(self._url)
+        keywords = {**keywords, **_CONNECTION, "application_name": f"cata_pipeline {self._run_id}"}
         try:
-            self._connection = psycopg.connect(
-                dsn, autocommit=True, connect_timeout=10, application_name=f"cata_pipeline {self._run_id}"
-            )
+            self._connection = psycopg.connect(**keywords)
         except psycopg.Error as error:
             raise DatabaseError(
-                f"The tenant database {shown} cannot be reached: {_first_line(error)}. Check its URL and that it runs."
+                f"The tenant database {shown(self._url)} cannot be reached: {_first_line(error)}."
+                " Check its URL and that it runs."
             ) from error
         self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         self._execute(_SESSION)
@@ -97,8 +129,8 @@ class PostgresqlSession:
         )
         found = [f'"{name}"' for (name,) in present]
         columns: dict[str, dict[str, ActualColumn]] = {}
-        for table, name, kind, nullable, fills, characters, magnitude in self._rows(_COLUMNS, [found]):
-            columns.setdefault(table, {})[name] = ActualColumn(kind, nullable, fills, characters, magnitude)
+        for table, name, *described in self._rows(_COLUMNS, [found]):
+            columns.setdefault(table, {})[name] = _actual_column(*described)
         keys: dict[str, set[frozenset[str]]] = {}
         for table, names in self._rows(_UNIQUE_KEYS, [found]):
             keys.setdefault(table, set()).add(frozenset(names))
@@ -129,7 +161,8 @@ class PostgresqlSession:
                 self._execute(statement)
         totals = self._row(self._tables[0].totals())
         changes = self._row(self._tables[0].plan_counts())
-        items, visible, stale, staged = totals
+        items, visible, known, stale, staged = totals
+        children = [self._row(table.child_totals()) for table in self._tables[1:]]
         inserts, updates, hides, renames, unpictures, recategorizes = changes
         return PlanCounts(
             received=received,
@@ -137,7 +170,7 @@ class PostgresqlSession:
             staged=staged,
             tenant_items=items,
             tenant_visible=visible,
-            known=items - stale,
+            known=known,
             stale=stale,
             inserts=inserts,
             updates=updates,
@@ -145,6 +178,8 @@ class PostgresqlSession:
             renames=renames,
             unpictures=unpictures,
             recategorizes=recategorizes,
+            visible_children=sum(visible for visible, _ in children),
+            child_hides=sum(hides for _, hides in children),
         )
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
@@ -164,19 +199,24 @@ class PostgresqlSession:
         exists = " OR ".join(f"EXISTS (SELECT 1 FROM {name})" for table in self._tables for name in table.plan_tables)
         return bool(self._row(f"SELECT {exists}")[0])
 
-    def apply(self) -> tuple[ItemCounts, ChildCounts]:
+    def apply(self, *, patient: bool, before_commit: Callable[[], None]) -> tuple[ItemCounts, ChildCounts]:
         """Write the plan in one transaction, changed rows only, in key order.
 
-        Raises `LostRaceError` with nothing written when a merchant holds a row for longer than the lock timeout.
+        Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
+        the lock timeout. `before_commit` is called after the last write.
         """
         with self._errors(), self._connection.transaction():
             if self._row("SHOW transaction_isolation") != ("read committed",):
                 raise DatabaseError(
-                    "The tenant database does not run this session at READ COMMITTED; nothing was written."
+                    "The tenant database does not run this session at READ COMMITTED. Nothing was written."
                 )
             for table in self._tables:
-                self._apply(table)
-        return self._counts()
+                self._apply(table, patient=patient)
+            counts = self._counts()
+            before_commit()
+            self._state = _COMMITTING
+        self._state = _COMMITTED
+        return counts
 
     def changes(self) -> Iterator[Change]:
         """Every change of the last `apply` or `planned`: items first, updates before insertions, in key order."""
@@ -189,21 +229,28 @@ class PostgresqlSession:
                         for row in cursor:
                             yield Change(*row)
 
-    def _apply(self, table: TableStatements) -> None:
+    def _apply(self, table: TableStatements, *, patient: bool) -> None:
         for _ in range(_MAX_ROUNDS):
-            self._execute(table.lock())
+            self._execute(table.lock(patient=patient))
             self._execute(table.forget_vanished())
             wanted = self._row(table.count_insertions())[0]
             inserted = self._execute(table.insert())
             if inserted == wanted:
                 break
             # A merchant inserted one of these keys meanwhile: those rows exist now and are updated like any other.
-            self._execute(table.adopt_existing())
             self._execute(table.settle_inserted())
+            adopted = self._execute(table.adopt_existing())
+            orphans = self._execute(table.forget_orphans()) if table.has_parent else 0
+            if not adopted and not orphans:
+                codes = ", ".join(repr(code) for (code,) in self._rows(table.refused_insertions()))
+                raise DatabaseError(
+                    f"{table.name} does not take rows of these items: {codes}. A trigger or a key that calls different"
+                    " codes equal is in the way. Nothing was written."
+                )
         else:
-            raise DatabaseError(f"Rows of {table.name} keep appearing and vanishing; nothing was written. Sync again.")
+            raise DatabaseError(f"Rows of {table.name} keep appearing and vanishing. Nothing was written. Sync again.")
         self._execute(table.update())
-        for statement in table.hide_statements():
+        for statement in table.hide_statements(patient=patient):
             self._execute(statement)
 
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
@@ -223,24 +270,44 @@ class PostgresqlSession:
     def _row(self, statement: str) -> tuple[Any, ...]:
         return self._rows(statement)[0]
 
-    def _errors(self) -> "_Errors":
-        return _Errors()
-
-
-class _Errors:
-    """Turns a database error into a `LostRaceError` or a `DatabaseError`."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, _LOST_RACES):
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn a database error into a `LostRaceError` or a `DatabaseError` that says what it means for the rows."""
+        try:
+            yield
+        except _LOST_RACES as error:
             raise LostRaceError(type(error).__name__) from error
-        if isinstance(error, psycopg.Error):
-            raise DatabaseError(
-                f"The tenant database refused a statement: {_first_line(error)}. Nothing was written."
-            ) from error
+        except psycopg.Error as error:
+            detail = (error.diag.message_detail or "")[:_DETAIL_CHARACTERS]
+            told = f"{_first_line(error)} ({detail})" if detail else _first_line(error)
+            raise DatabaseError(f"The tenant database refused a statement: {told}. {self._state}") from error
+
+
+def _actual_column(
+    kind: str,
+    nullable: bool,  # noqa: FBT001 the columns of _COLUMNS, in their order
+    fills_itself: bool,  # noqa: FBT001
+    characters: int | None,
+    magnitude: float | None,
+    whole: bool,  # noqa: FBT001
+    labels: list[str] | None,
+    default: str | None,
+) -> ActualColumn:
+    return ActualColumn(
+        type=kind,
+        nullable=nullable,
+        fills_itself=fills_itself,
+        max_characters=characters,
+        max_magnitude=magnitude,
+        whole=whole,
+        labels=frozenset(labels) if labels else None,
+        default=default,
+    )
+
+
+def shown(url: URL) -> str:
+    """A database URL fit for a message: no user, no password, no options."""
+    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database}"
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -30,6 +30,11 @@ class TableStatements:
         self._key_targets, self._chain, self._parents = self._build_chain()
 
     @property
+    def has_parent(self) -> bool:
+        """Whether this is a structure table."""
+        return self._bound.table.parent is not None
+
+    @property
     def plan_tables(self) -> tuple[str, ...]:
         """The temporary tables that hold the plan."""
         return (self.plan, self.hides)
@@ -94,9 +99,10 @@ class TableStatements:
 
     def _plan_hides(self) -> str:
         parent = self._bound.table.parent
-        empty = f"SELECT {self._key_list('s')}, NULL::bigint AS target_id FROM {self.stage} s WHERE false"
         if parent is None:
-            return empty
+            return (
+                f'SELECT {self._key_list("s")}, t."id" AS target_id FROM {self.stage} s, {self._target} t WHERE false'
+            )
         parent_stage = f'"cata_stage_{parent.name}"'
         parents = " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = sp."{key}"' for key in parent.keys)
         keys = ", ".join(
@@ -108,7 +114,7 @@ class TableStatements:
             FROM {self._chain}
             JOIN {parent_stage} sp ON {parents}
             JOIN "cata_stage_items" si ON si."item_code" = sp."item_code" AND si."{self._bound.table.listed_by}"
-            WHERE {_is_true("t", self._visible)}
+            WHERE {_is_true("t", self._visible)} AND sp."writable" AND si."writable"
               AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})"""
 
     @property
@@ -116,10 +122,10 @@ class TableStatements:
         return cast("BoundColumn", self._bound.column("visible"))
 
     def totals(self) -> str:
-        """Items of the tenant, visible ones, those the snapshot does not name; writable staged rows."""
+        """Items of the tenant, visible ones, those the snapshot names and does not name; writable staged rows."""
         return f"""
-            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}),
-                   count(*) FILTER (WHERE s."item_code" IS NULL),
+            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count(s."item_code"),
+                   count(*) FILTER (WHERE s."item_code" IS NULL AND t."item_code" IS NOT NULL),
                    (SELECT count(*) FROM {self.stage} WHERE "writable")
             FROM {self._target} t LEFT JOIN {self.stage} s ON {self._keys_match("s")}"""
 
@@ -136,23 +142,41 @@ class TableStatements:
             FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
             LEFT JOIN {self._target} t ON t."id" = p.target_id"""
 
+    def child_totals(self) -> str:
+        """Visible children, and those that would be hidden: not listed any more, or inactive."""
+        return f"""
+            SELECT (SELECT count(*) FROM {self._target} t WHERE {_is_true("t", self._visible)}),
+                   (SELECT count(*) FROM {self.hides}) + (
+                       SELECT count(*) FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
+                       JOIN {self._target} t ON t."id" = p.target_id
+                       WHERE {_is_true("t", self._visible)} AND NOT s."is_active")"""
+
     def stale_codes(self) -> str:
         """Item codes the snapshot does not name; one parameter, the limit."""
         return f"""
             SELECT t."item_code"::text FROM {self._target} t
-            WHERE NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})
+            WHERE t."item_code" IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})
             ORDER BY t."item_code"::text COLLATE "C" LIMIT %s"""
 
-    def lock(self) -> str:
-        """Lock the planned rows that exist, in key order, and keep their values as they really are now."""
+    def lock(self, *, patient: bool) -> str:
+        """Lock the planned rows that exist, in key order, and keep their values as they really are now.
+
+        NO KEY: no key is written, and a merchant's insert that refers to the row must not be in the way.
+        """
         columns = ", ".join(f't."{column.name}"' for column in self._written)
+        own_keys = " AND ".join(
+            f'{target}::text COLLATE "C" = p."{key}"::text'
+            for key, target in self._key_targets.items()
+            if target.startswith("t.")
+        )
         return f"""
             INSERT INTO {self._before}
             SELECT p.target_id, {self._key_list("p")}, {columns}
-            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id
+            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id AND {own_keys}
             WHERE NOT EXISTS (SELECT 1 FROM {self._before} b WHERE b.target_id = p.target_id)
             ORDER BY {self._key_list("p")}
-            FOR UPDATE OF t"""
+            FOR NO KEY UPDATE OF t {_waiting(patient)}"""
 
     def forget_vanished(self) -> str:
         """A planned row that was deleted meanwhile becomes an insertion."""
@@ -177,21 +201,23 @@ class TableStatements:
         if parent_column:
             names.append(parent_column.name)
             values.append('u0."id"')
-            source += f" JOIN {self._parents} ON {self._parents_match()}"
+            source += f" JOIN {self._parents} ON {self._parents_match('s')}"
         columns = ", ".join(f'"{name}"' for name in names)
+        key_names = [column.name for column in self._bound.keys] + ([parent_column.name] if parent_column else [])
+        conflict = ", ".join(f'"{name}"' for name in key_names)
         return f"""
             WITH inserted AS (
                 INSERT INTO {self._target} ({columns})
                 SELECT {", ".join(values)} FROM {source}
                 WHERE {self._to_insert()}
                 ORDER BY {self._key_list("p")}
-                ON CONFLICT DO NOTHING
+                ON CONFLICT ({conflict}) DO NOTHING
                 RETURNING "id")
             INSERT INTO {self._inserted} SELECT "id" FROM inserted"""
 
-    def _parents_match(self) -> str:
+    def _parents_match(self, staged: str) -> str:
         above = self._bound.table.parent.keys if self._bound.table.parent else ()
-        return " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = s."{key}"' for key in above)
+        return " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = {staged}."{key}"' for key in above)
 
     def adopt_existing(self) -> str:
         """Give planned insertions that exist by now (but are not ours) their target, so that they are updated."""
@@ -203,7 +229,21 @@ class TableStatements:
 
     def settle_inserted(self) -> str:
         """Mark the insertions that succeeded, so that another round does not repeat them."""
-        return f"UPDATE {self.plan} SET settled = true WHERE target_id IS NULL"
+        return f"""
+            UPDATE {self.plan} p SET settled = true
+            FROM {self._chain} JOIN {self._inserted} i ON i.target_id = t."id"
+            WHERE {self._keys_match("p")} AND p.target_id IS NULL"""
+
+    def forget_orphans(self) -> str:
+        """Leave out planned insertions whose parent is gone."""
+        return f"""
+            DELETE FROM {self.plan} p
+            WHERE {self._to_insert()} AND NOT EXISTS (
+                SELECT 1 FROM {self._parents} WHERE {self._parents_match("p")})"""
+
+    def refused_insertions(self) -> str:
+        """Item codes of a few planned rows that are neither inserted nor there."""
+        return f'SELECT p."item_code" FROM {self.plan} p WHERE {self._to_insert()} ORDER BY 1 LIMIT 5'
 
     def update(self) -> str:
         """Write the changed columns of the locked rows."""
@@ -215,13 +255,13 @@ class TableStatements:
                 RETURNING t."id", {", ".join(f't."{column.name}"' for column in self._written)})
             INSERT INTO {self._after} SELECT * FROM changed"""
 
-    def hide_statements(self) -> Iterator[str]:
+    def hide_statements(self, *, patient: bool) -> Iterator[str]:
         """Lock, then hide, the children that their present parent no longer lists."""
         if self._bound.table.parent is None:
             return
         yield f"""
             SELECT 1 FROM {self._target} t JOIN {self.hides} h ON h.target_id = t."id"
-            ORDER BY {self._key_list("h")} FOR UPDATE OF t"""
+            ORDER BY {self._key_list("h")} FOR NO KEY UPDATE OF t {_waiting(patient)}"""
         false = "false" if self._visible.actual.type == "boolean" else "0"
         yield f"""
             WITH hidden AS (
@@ -247,7 +287,7 @@ class TableStatements:
     def item_counts(self) -> str:
         """The fields of `ItemCounts`, in their order."""
         before, after = _is_true("b", self._visible), _is_true("a", self._visible)
-        renamed = 'b."original_name" IS DISTINCT FROM a."original_name"'
+        renamed = 'b."original_name"::text COLLATE "C" IS DISTINCT FROM a."original_name"::text'
         same_name = 'b."name"::text COLLATE "C" IS NOT DISTINCT FROM a."name"::text'
         return f"""
             SELECT (SELECT count(*) FROM {self.plan} WHERE target_id IS NULL), count(*),
@@ -255,7 +295,8 @@ class TableStatements:
                    count(*) FILTER (WHERE {renamed} AND {same_name}),
                    count(*) FILTER (WHERE {before} AND NOT {after}),
                    count(*) FILTER (WHERE {after} AND NOT {before}),
-                   count(*) FILTER (WHERE b."external_image_url" IS DISTINCT FROM a."external_image_url")
+                   count(*) FILTER (
+                       WHERE b."external_image_url"::text COLLATE "C" IS DISTINCT FROM a."external_image_url"::text)
             FROM {self._before} b JOIN {self._after} a USING (target_id)"""
 
     def child_counts(self) -> str:
@@ -277,7 +318,7 @@ class TableStatements:
             SELECT '{self.name}', 'updated', b."item_code", {key("b")}, '{column.name}',
                    b."{column.name}"::text, a."{column.name}"::text
             FROM {self._before} b JOIN {self._after} a USING (target_id)
-            WHERE b."{column.name}"::text IS DISTINCT FROM a."{column.name}"::text"""
+            WHERE b."{column.name}"::text COLLATE "C" IS DISTINCT FROM a."{column.name}"::text"""
             for column in self._written
         )
         yield f"{columns} ORDER BY 3, 4, 5"
@@ -297,15 +338,21 @@ def _is_text(column: BoundColumn) -> bool:
 
 
 def _is_true(alias: str, column: BoundColumn) -> str:
-    return f'{alias}."{column.name}"' if column.actual.type == "boolean" else f'({alias}."{column.name}" <> 0)'
+    value = f'{alias}."{column.name}"'
+    return f"coalesce({value}, false)" if column.actual.type == "boolean" else f"(coalesce({value}, 0) <> 0)"
 
 
 def _new(column: BoundColumn) -> str:
     """The staged value in the target's own type. Text is never cast: a cast to varchar(n) cuts silently."""
-    source = f's."{column.column.source}"'
+    value = f's."{column.column.source}"'
     if column.column.kind is Kind.BOOLEAN and column.actual.type != "boolean":
-        return f"{source}::integer::{column.actual.type}"
-    return source if _is_text(column) or column.actual.type == "boolean" else f"{source}::{column.actual.type}"
+        value = f"{value}::integer::{column.actual.type}"
+    elif column.actual.whole and column.column.kind is Kind.DECIMAL:
+        value = f"{value}::numeric::{column.actual.type}"
+    elif not _is_text(column) and column.actual.type != "boolean":
+        value = f"{value}::{column.actual.type}"
+    stands_in = column.actual.default if not column.actual.nullable else None
+    return f"coalesce({value}, {stands_in})" if stands_in else value
 
 
 def _differs(column: BoundColumn) -> str:
@@ -314,12 +361,16 @@ def _differs(column: BoundColumn) -> str:
     if column.rule is Rule.WHILE_EQUAL:
         return ""
     if column.rule is Rule.WHILE_NULL:
-        return f'({target} IS NULL AND s."{column.column.source}" IS NOT NULL)'
+        return f"({target} IS NULL AND {_new(column)} IS NOT NULL)"
     if _is_text(column):
-        return f'({target}::text COLLATE "C" IS DISTINCT FROM s."{column.column.source}")'
+        return f'({target}::text COLLATE "C" IS DISTINCT FROM {_new(column)})'
     if column.column.kind is Kind.JSON:
-        return f'({target}::jsonb IS DISTINCT FROM s."{column.column.source}"::jsonb)'
+        return f"({target}::jsonb IS DISTINCT FROM {_new(column)}::jsonb)"
     return f"({target} IS DISTINCT FROM {_new(column)})"
+
+
+def _waiting(patient: bool) -> str:  # noqa: FBT001 says how a lock is asked for
+    return "" if patient else "NOWAIT"
 
 
 def _assigned(column: BoundColumn) -> str:

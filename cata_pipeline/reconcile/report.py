@@ -53,8 +53,8 @@ class ReconcileReport:
 
     `rejected` counts provider rows refused by the adapter and rows the tenant's columns cannot hold; `inserted`,
     `updated` and `unchanged` add up to `items_in_snapshot`. `changes_path` is an object name in the snapshot bucket,
-    None when nothing changed or the run was dry. `seconds_write` runs from connecting to the tenant database to
-    the end of the commit.
+    None when nothing changed, the run was dry, or the file could not be stored, which is then among the `warnings`.
+    `seconds_write` runs from connecting to the tenant database to the end of the commit.
     """
 
     items_in_snapshot: int
@@ -69,6 +69,7 @@ class ReconcileReport:
     stale_sample: tuple[str, ...]
     rejections: tuple[Rejection, ...]
     changes_path: str | None
+    warnings: tuple[str, ...]
     dry_run: bool
     seconds_write: float
 

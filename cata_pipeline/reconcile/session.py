@@ -4,7 +4,7 @@ Add an engine as a module beside `postgresql.py`, and name it in `steps.open_ses
 `steps`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import pyarrow as pa
@@ -46,8 +46,13 @@ class TenantSession(Protocol):
         """Whether the plan would write any row."""
         ...
 
-    def apply(self) -> tuple[ItemCounts, ChildCounts]:
-        """Write the plan in one transaction, changed rows only, in key order; raises `LostRaceError` when undone."""
+    def apply(self, *, patient: bool, before_commit: Callable[[], None]) -> tuple[ItemCounts, ChildCounts]:
+        """Write the plan in one transaction, changed rows only, in key order.
+
+        Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
+        a short wait. A sync that waits while it holds locks can make a merchant the victim of a deadlock, so waiting
+        is for the last try. `before_commit` is called after the last write; then `changes` can be read.
+        """
         ...
 
     def changes(self) -> Iterator[Change]:

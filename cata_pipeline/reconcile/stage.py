@@ -5,7 +5,7 @@ Pure Arrow in, Arrow out: no engine is known here. A row that does not fit is st
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cata_pipeline.catalog.model import Rejection
-from cata_pipeline.reconcile.contract import BoundTable, Contract
+from cata_pipeline.reconcile.contract import ActualColumn, BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.policy import BUNDLE_COMPONENTS, ITEMS, MODIFIER_OPTIONS, MODIFIERS, Kind
 
 
@@ -147,19 +147,35 @@ def _problems(rows: pa.Table, bound: BoundTable) -> dict[int, str]:
     problems: dict[int, str] = {}
     for column in (*bound.keys, *bound.written):
         values = rows[column.column.source]
-        limit, magnitude = column.actual.max_characters, column.actual.max_magnitude
-        if limit is not None and column.column.kind in {Kind.TEXT, Kind.JSON}:
-            lengths = pc.utf8_length(values)
-            for row in _where(pc.greater(lengths, limit)):
-                reason = f"{column.name} has {lengths[row].as_py()} characters; the column takes {limit}"
-                problems.setdefault(row, reason)
-        if magnitude is not None and column.column.kind is Kind.DECIMAL:
-            numbers = pc.abs(pc.cast(values, pa.float64()))
-            for row in _where(pc.greater_equal(numbers, magnitude)):
-                problems.setdefault(
-                    row, f"{column.name} is {values[row].as_py()}; the column takes less than {magnitude:g}"
-                )
+        for row, reason in _column_problems(values, column):
+            problems.setdefault(row, f"{column.name} {reason}")
     return problems
+
+
+def _column_problems(values: pa.ChunkedArray, column: BoundColumn) -> Iterator[tuple[int, str]]:
+    actual, kind = column.actual, column.column.kind
+    if not actual.nullable and actual.default is None and values.null_count:
+        for row in _where(values.is_null()):
+            yield row, "is not given; the column takes no NULL and has no default"
+    if actual.max_characters is not None and kind in {Kind.TEXT, Kind.JSON}:
+        lengths = pc.utf8_length(values)
+        for row in _where(pc.greater(lengths, actual.max_characters)):
+            yield row, f"has {lengths[row].as_py()} characters; the column takes {actual.max_characters}"
+    if actual.labels is not None:
+        for row in _where(pc.invert(pc.is_in(values, pa.array([*actual.labels, None], pa.string())))):
+            yield row, f"is {values[row].as_py()!r}; the column takes {', '.join(sorted(actual.labels))}"
+    if kind is Kind.DECIMAL:
+        yield from _number_problems(values, actual)
+
+
+def _number_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tuple[int, str]]:
+    numbers = pc.abs(pc.cast(values, pa.float64()))
+    if actual.max_magnitude is not None:
+        for row in _where(pc.greater_equal(numbers, actual.max_magnitude)):
+            yield row, f"is {values[row].as_py()}; the column takes less than {actual.max_magnitude:g}"
+    if actual.whole:
+        for row in _where(pc.not_equal(numbers, pc.floor(numbers))):
+            yield row, f"is {values[row].as_py()}; the column takes whole numbers"
 
 
 def _where(condition: pa.ChunkedArray) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import Engine
 
 from cata_pipeline.control.schema import image_urls, tenant_runs
@@ -45,7 +46,7 @@ class History:
         columns = [tenant_runs.c[name] for name in TenantRun.__dataclass_fields__]
         statement = (
             sa.select(*columns)
-            .distinct(tenant_runs.c.tenant_id, tenant_runs.c.kind)
+            .ext(pg.distinct_on(tenant_runs.c.tenant_id, tenant_runs.c.kind))
             .where(tenant_runs.c.tenant_id == sa.any_(sa.cast(list(tenant_ids), sa.ARRAY(sa.Text))))
             .order_by(tenant_runs.c.tenant_id, tenant_runs.c.kind, tenant_runs.c.finished_at.desc())
         )

@@ -40,10 +40,7 @@ class TenantLock:
         try:
             self._connection.execute(sa.text("SELECT 1"))
         except DBAPIError as error:
-            raise TenantBusyError(
-                f"The lock on tenant {self.tenant_id} was lost with its connection to the control database, so another"
-                " run may have started. Nothing was written. Sync again."
-            ) from error
+            raise TenantBusyError(_lost(self.tenant_id)) from error
 
 
 @contextmanager
@@ -53,15 +50,21 @@ def tenant_lock(
     """Hold `purpose` (sync or images) for a tenant; raises `TenantBusyError` naming the run that holds it."""
     key = int.from_bytes(hashlib.sha256(f"{purpose}:{tenant_id}".encode()).digest()[:8]) >> 1
     with control.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        _configure(connection, application_name=f"{_PREFIX}{run_id}"[:63], lock_timeout=f"{int(wait_seconds * 1000)}ms")
+        _configure(connection, application_name=f"{_PREFIX}{run_id}"[:63], lock_timeout=_milliseconds(wait_seconds))
         try:
             try:
                 connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": key})
             except OperationalError as error:
+                if error.connection_invalidated:
+                    raise TenantBusyError(_lost(tenant_id)) from error
                 raise TenantBusyError(_busy(connection, key, tenant_id, purpose, wait_seconds)) from error
             yield TenantLock(tenant_id, connection)
         finally:
             _release(connection)
+
+
+def _milliseconds(wait_seconds: float) -> str:
+    return f"{max(1, int(wait_seconds * 1000))}ms"  # 0 would mean to wait for ever
 
 
 def _configure(connection: Connection, *, application_name: str, lock_timeout: str) -> None:
@@ -74,11 +77,20 @@ def _configure(connection: Connection, *, application_name: str, lock_timeout: s
 
 def _release(connection: Connection) -> None:
     """Give the connection back as it was; one that is broken has released its locks already."""
+    if connection.invalidated:
+        return
     try:
         connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
         _configure(connection, application_name=_PREFIX.strip(), lock_timeout="0")
     except DBAPIError:
         connection.invalidate()
+
+
+def _lost(tenant_id: str) -> str:
+    return (
+        f"The lock on tenant {tenant_id} was lost with its connection to the control database, so another run may have"
+        " started. Nothing was written. Start again."
+    )
 
 
 def _busy(connection: Connection, key: int, tenant_id: str, purpose: str, wait_seconds: float) -> str:

@@ -1,6 +1,7 @@
 """A tenant whose database can be synced with any list of items, and read back."""
 
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ class SyncedTenant:
             allow=allow or {},
             dry_run=dry_run,
             before_write=self.before_write,
-            sleep=lambda _: None,
+            sleep=lambda seconds: time.sleep(seconds / 20),
         )
 
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
