@@ -1,0 +1,86 @@
+"""A Dagster instance on PostgreSQL, and a pipeline that leads to this test's databases, buckets and demo POS."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import dagster as dg
+import pytest
+from sqlalchemy.engine import URL
+
+from cata_pipeline.demo.menus import MENUS, Menu
+from cata_pipeline.demo.pos import DemoPos
+from cata_pipeline.demo.servers import EmbeddedServers
+from cata_pipeline.orchestration import resources
+from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.pipeline import Pipeline
+
+_DAGSTER_TEMPLATE = "template_dagster"
+
+
+@pytest.fixture(scope="session")
+def _dagster_template(servers: EmbeddedServers) -> str:
+    """A database with Dagster's tables in it: copying them is quicker than making them."""
+    servers.create_database(_DAGSTER_TEMPLATE)
+    with dg.instance_for_test(overrides=_overrides(servers.postgresql_url(_DAGSTER_TEMPLATE))) as instance:
+        assert list(instance.get_dynamic_partitions("tenants")) == []
+    return _DAGSTER_TEMPLATE
+
+
+@pytest.fixture
+def instance(new_database: Callable[..., URL], _dagster_template: str) -> Iterator[dg.DagsterInstance]:
+    """An instance with the storage of production, which keeps the pipeline's log lines as dagster.yaml asks."""
+    with dg.instance_for_test(overrides=_overrides(new_database(template=_dagster_template))) as instance:
+        yield instance
+
+
+def _overrides(database: URL) -> dict[str, object]:
+    url = database.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    return {
+        "storage": {"postgres": {"postgres_url": url}},
+        "python_logs": {"managed_python_loggers": ["cata_pipeline"], "python_log_level": "INFO"},
+    }
+
+
+@pytest.fixture
+def pos() -> Iterator[DemoPos]:
+    """The demo's three stores, each with its planned cases and 25 more products."""
+    with DemoPos([shortened(menu) for menu in MENUS]) as pos:
+        yield pos
+
+
+def shortened(menu: Menu) -> Menu:
+    cases = str(menu.cases)
+    planned = [product for product in menu.products if repr(product.item_code) in cases or not product.name]
+    others = [product for product in menu.products if product not in planned]
+    return replace(menu, products=(*planned, *others[:25]))
+
+
+@pytest.fixture
+def new_pipeline(
+    monkeypatch: pytest.MonkeyPatch, settings_environment: dict[str, str], pos: DemoPos
+) -> Iterator[Callable[..., Pipeline]]:
+    """Sets the environment, with changes if wanted, and forgets the pipeline that this process had before."""
+    made: list[Pipeline] = []
+
+    def make(**changes: str) -> Pipeline:
+        for name, value in {
+            **settings_environment,
+            "CATA_ALLOW_PRIVATE_ENDPOINTS": pos.endpoints,
+            **changes,
+        }.items():
+            monkeypatch.setenv(name, value)
+        resources._pipeline.cache_clear()
+        made.append(PipelineResource().get())
+        return made[-1]
+
+    yield make
+    resources._pipeline.cache_clear()
+    for pipeline in made:
+        if "control" in vars(pipeline):
+            pipeline.control.dispose()
+
+
+@pytest.fixture
+def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    """What every run, sensor and schedule of this test gets."""
+    return new_pipeline()

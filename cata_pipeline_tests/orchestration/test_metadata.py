@@ -1,0 +1,258 @@
+"""What an outcome looks like in the UI, whatever the outcome."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cata_pipeline.catalog.model import Rejection
+from cata_pipeline.catalog.snapshot import SnapshotRecord
+from cata_pipeline.images.result import ImageFailure, ImageResult
+from cata_pipeline.orchestration.metadata import (
+    IMAGES,
+    RECONCILED,
+    SNAPSHOT,
+    image_events,
+    raise_failures,
+    sync_events,
+)
+from cata_pipeline.pipeline import ImageOutcome, SyncOutcome
+from cata_pipeline.reconcile.guard import PlanCounts, judge
+from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts, ReconcileReport
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+RECORD = SnapshotRecord(
+    id="20250301T120000000000Z-0badcafe",
+    tenant_id="kopi",
+    provider="iseller",
+    path="kopi/snapshots/20250301T120000000000Z-0badcafe/catalog.parquet",
+    items=7,
+    rejected=0,
+    duplicates=0,
+    bytes=1_234,
+    content_hash="ab" * 32,
+    run_id="run-1",
+    fetched_at=NOON,
+)
+NOTHING_HAPPENED = ReconcileReport(
+    items_in_snapshot=0,
+    rejected=0,
+    items=ItemCounts(),
+    children=ChildCounts(),
+    children_rejected=0,
+    stale=0,
+    findings=(),
+    skipped=(),
+    sample=(),
+    stale_sample=(),
+    rejections=(),
+    changes_path=None,
+    warnings=(),
+    dry_run=False,
+    seconds_write=0.0,
+)
+NOTHING_COPIED = ImageResult(
+    considered=0,
+    not_modified=0,
+    downloaded=0,
+    bytes_downloaded=0,
+    uploaded=0,
+    already_stored=0,
+    written_back=0,
+    overridden=0,
+    failed=0,
+    seconds=0.0,
+)
+PLAN = PlanCounts(
+    received=200,
+    rejected=0,
+    staged=200,
+    tenant_items=200,
+    tenant_visible=200,
+    known=200,
+    stale=0,
+    inserts=0,
+    updates=30,
+    hides=30,
+    renames=0,
+    unpictures=0,
+    recategorizes=0,
+)
+
+
+def reconciled(report: ReconcileReport, *, dry_run: bool = False) -> dict[str, Any]:
+    """The metadata of a reconcile."""
+    [event] = sync_events(SyncOutcome("kopi", RECORD, report=report), "snapshots", dry_run=dry_run)
+    assert (event.asset_key, event.partition) == (RECONCILED, "kopi")
+    return dict(event.metadata)
+
+
+def copied(result: ImageResult) -> dict[str, Any]:
+    [event] = image_events(ImageOutcome("kopi", result), "images")
+    assert (event.asset_key, event.partition) == (IMAGES, "kopi")
+    return dict(event.metadata)
+
+
+def cells(value: Any) -> Sequence[dict[str, Any]]:
+    assert isinstance(value, dg.TableMetadataValue)
+    return [dict(record.data) for record in value.records]
+
+
+def plotted(metadata: dict[str, Any]) -> set[str]:
+    return {name for name, value in metadata.items() if isinstance(value, dg.IntMetadataValue | dg.FloatMetadataValue)}
+
+
+def test_a_sync_in_which_nothing_happened_still_plots_every_count() -> None:
+    metadata = reconciled(NOTHING_HAPPENED)
+    assert plotted(metadata) == {
+        *("items_in_snapshot", "rejected", "inserted", "updated", "unchanged", "renamed", "names_kept", "hidden"),
+        *("shown", "image_urls_changed", "stale", "duplicates", "seconds_fetch", "seconds_write"),
+        *("children_inserted", "children_updated", "children_hidden", "children_rejected"),
+    }
+    assert {metadata[name].value for name in plotted(metadata)} == {0}
+
+
+def test_an_image_copy_in_which_nothing_happened_still_plots_every_count() -> None:
+    metadata = copied(NOTHING_COPIED)
+    assert plotted(metadata) == {
+        *("considered", "not_modified", "downloaded", "bytes_downloaded", "uploaded", "already_stored"),
+        *("written_back", "overridden", "failed", "seconds"),
+    }
+    assert {metadata[name].value for name in plotted(metadata)} == {0}
+
+
+def test_each_count_of_a_reconcile_is_shown_under_its_own_name() -> None:
+    items = ItemCounts(inserted=1, updated=2, renamed=3, names_kept=4, hidden=5, shown=6, image_urls_changed=7)
+    report = replace(NOTHING_HAPPENED, items_in_snapshot=20, rejected=8, items=items, stale=9, seconds_write=1.23456)
+    metadata = reconciled(report)
+    names = ("inserted", "updated", "renamed", "names_kept", "hidden", "shown", "image_urls_changed", "rejected")
+    assert [metadata[name].value for name in names] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [metadata[name].value for name in ("stale", "unchanged", "seconds_write")] == [9, 17, 1.235]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_only_a_dry_run_is_an_observation(dry_run: bool) -> None:  # noqa: FBT001
+    outcome = SyncOutcome("kopi", RECORD, fetched=True, report=NOTHING_HAPPENED)
+    events = list(sync_events(outcome, "snapshots", dry_run=dry_run))
+    assert [event.asset_key for event in events] == [SNAPSHOT, RECONCILED]
+    assert {type(event) for event in events} == {dg.AssetObservation if dry_run else dg.AssetMaterialization}
+
+
+def test_a_refused_sync_shows_the_snapshot_it_took_and_nothing_more() -> None:
+    outcome = SyncOutcome("kopi", RECORD, fetched=True, error="the plan is implausible")
+    assert [event.asset_key for event in sync_events(outcome, "snapshots", dry_run=False)] == [SNAPSHOT]
+
+
+def test_a_replayed_snapshot_is_not_shown_as_a_new_one() -> None:
+    outcome = SyncOutcome("kopi", RECORD, report=NOTHING_HAPPENED)
+    assert [event.asset_key for event in sync_events(outcome, "snapshots", dry_run=False)] == [RECONCILED]
+
+
+def test_a_tenant_that_failed_early_shows_nothing() -> None:
+    assert list(sync_events(SyncOutcome("kopi", error="no token"), "snapshots", dry_run=False)) == []
+    assert list(image_events(ImageOutcome("kopi", error="no table items"), "images")) == []
+
+
+def test_a_snapshot_is_shown_with_its_place_to_copy_and_a_link_to_open() -> None:
+    outcome = SyncOutcome("kopi", RECORD, fetched=True)
+    [event] = sync_events(outcome, "snapshots", dry_run=False)
+    assert event.metadata["gcs"] == dg.MetadataValue.path(f"gs://snapshots/{RECORD.path}")
+    folder = RECORD.path.removesuffix("/catalog.parquet")
+    link = f"https://console.cloud.google.com/storage/browser/snapshots/{folder}"
+    assert event.metadata["browse"] == dg.MetadataValue.url(link)
+    assert event.metadata["dagster/partition_row_count"].value == event.metadata["items"].value == 7
+
+
+@settings(deadline=None)
+@given(
+    codes=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=255), min_size=1, max_size=10),
+    more=st.integers(0, 10**9),
+)
+def test_markdown_stays_short_enough_for_the_ui_and_counts_what_it_leaves_out(codes: list[str], more: int) -> None:
+    report = replace(NOTHING_HAPPENED, stale=len(codes) + more, stale_sample=tuple(codes), skipped=tuple(codes * 9))
+    metadata = reconciled(report)
+    assert isinstance(metadata["stale_sample"], dg.MarkdownMetadataValue)
+    assert max(len(metadata[name].value) for name in ("stale_sample", "skipped")) < 1_000
+    assert metadata["stale_sample"].value.endswith(f"- and {more} more") == (more > 0)
+
+
+def test_a_long_list_ends_with_whole_lines_and_what_is_left_out() -> None:
+    columns = tuple(f"column items.{name * 20} is absent" for name in "abcdefghijklmnopqrstuvwxyz")
+    lines = reconciled(replace(NOTHING_HAPPENED, skipped=columns))["skipped"].value.splitlines()
+    assert lines[:-1] == [f"- `{column}`" for column in columns[: len(lines) - 1]]
+    assert lines[-1] == f"- and {len(columns) - len(lines) + 1} more"
+
+
+def test_a_sentence_about_what_was_skipped_is_shown_whole() -> None:
+    sentence = "table item_modifier_options is not written because item_modifiers is absent"
+    assert sentence in reconciled(replace(NOTHING_HAPPENED, skipped=(sentence,)))["skipped"].value
+
+
+def test_changes_are_a_table_of_old_and_new_values_in_short_cells() -> None:
+    sample = (
+        Change("items", "updated", "LAT", None, "description", None, "x" * 300),
+        Change("items", "inserted", "KS", None, None, None, "{}"),
+    )
+    metadata = reconciled(replace(NOTHING_HAPPENED, sample=sample, changes_path="kopi/changes.parquet"))
+    described, inserted = cells(metadata["changes"])
+    assert described | {"new": ""} == {
+        "table": "items",
+        "action": "updated",
+        "item_code": "LAT",
+        "column": "description",
+        "old": "",
+        "new": "",
+    }
+    assert described["new"] == "x" * 59 + "…"
+    assert (inserted["column"], inserted["new"]) == ("", "{}")
+    assert metadata["changes_file"] == dg.MetadataValue.path("gs://snapshots/kopi/changes.parquet")
+
+
+def test_rejected_rows_are_shown_with_their_reason() -> None:
+    metadata = reconciled(replace(NOTHING_HAPPENED, rejected=1, rejections=(Rejection("p-1", None, "no name"),)))
+    assert cells(metadata["rejected_sample"]) == [{"item_code": "", "provider_id": "p-1", "reason": "no name"}]
+
+
+def test_an_allowance_is_shown_only_where_it_was_needed() -> None:
+    needed = reconciled(replace(NOTHING_HAPPENED, findings=judge(PLAN, {"hide": 30, "rename": 400})))
+    assert needed["allowed"].value == {"hide": 30}
+    idle = reconciled(replace(NOTHING_HAPPENED, findings=judge(replace(PLAN, hides=3), {"hide": 30})))
+    assert "allowed" not in idle
+
+
+def test_a_dry_run_says_which_guards_would_refuse() -> None:
+    metadata = reconciled(replace(NOTHING_HAPPENED, findings=judge(PLAN, {})), dry_run=True)
+    assert metadata["guards_would_refuse"].value == "- `it would hide 30 of 200 items`"
+    assert "guards_would_refuse" not in reconciled(NOTHING_HAPPENED, dry_run=True)
+
+
+def test_failed_pictures_are_shown_with_host_reason_and_next_try() -> None:
+    failure = ImageFailure("LAT", "cdn.example", "the file ends too early", NOON)
+    assert cells(copied(replace(NOTHING_COPIED, failed=1, failures=(failure,)))["failures"]) == [
+        {
+            "item_code": "LAT",
+            "host": "cdn.example",
+            "reason": "the file ends too early",
+            "next_try": "2025-03-01 12:00 UTC",
+        }
+    ]
+
+
+def test_a_batch_without_failures_ends_well() -> None:
+    raise_failures({}, served=3)
+
+
+def test_a_failed_batch_names_the_first_tenants_and_keeps_all_in_its_metadata() -> None:
+    failed = {f"tenant-{number}": "no token" for number in range(7)}
+    with pytest.raises(dg.Failure) as caught:
+        raise_failures(failed, served=100)
+    assert caught.value.description is not None
+    assert caught.value.description.startswith("7 of 100 tenants failed: tenant-0: no token; tenant-1: no token")
+    assert "tenant-6" not in caught.value.description
+    assert caught.value.metadata["failed"].value == failed
+    assert caught.value.allow_retries is False
