@@ -9,7 +9,9 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import wraps
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -224,6 +226,35 @@ def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
         for tenant_id, entry in told.items()
     ]
     _print_table(("tenant", "last sync", "items", "stale", "last image copy", "failing images", "problem"), rows)
+
+
+@main.command()
+@click.argument("tenant_id", metavar="TENANT")
+@click.option("--item", "item_code", metavar="CODE", help="Only what happened to this item.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many changes.")
+@as_json
+@_reporting
+def history(tenant_id: str, item_code: str | None, limit: int, as_json: bool) -> None:  # noqa: FBT001
+    """What syncs changed in TENANT's tables: when, which run, from what to what. The newest sync comes first."""
+    pipeline = _pipeline()
+    if tenant_id not in {entry.tenant.id for entry in pipeline.registry.entries()}:
+        raise UsageError(f"No tenant {tenant_id} was ever registered. `cata-pipeline tenants list` shows all.")
+    told = [
+        {"at": run.finished_at.isoformat(timespec="seconds"), "run_id": run.run_id, **asdict(change)}
+        for run, change in islice(pipeline.changes(tenant_id, item_code), limit)
+    ]
+    if as_json:
+        _print_json({"tenant": tenant_id, "changes": told})
+        return
+    if not told:
+        click.echo("No sync has changed anything here.")
+        return
+    names = ("at", "run", "table", "action", "item_code", "column", "old", "new")
+    rows = [
+        (row["at"][:16].replace("T", " "), row["run_id"][:8], *(str(row[name] or "") for name in names[2:]))
+        for row in told
+    ]
+    _print_table(names, rows)
 
 
 @main.command()

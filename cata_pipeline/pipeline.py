@@ -28,8 +28,9 @@ from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.result import ImageResult
 from cata_pipeline.providers.registry import provider_named
+from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.guard import check_allowances
-from cata_pipeline.reconcile.report import ReconcileReport
+from cata_pipeline.reconcile.report import Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
 from cata_pipeline.settings import Settings, parse_tenant_database_url
 from cata_pipeline.tenants import credentials
@@ -247,6 +248,16 @@ class Pipeline:
         """Copy the pictures of many tenants, `concurrency` at a time; yields each outcome as it is there."""
         with Inspector() as inspector:
             yield from _each(tenant_ids, concurrency, lambda tenant_id: self.copy_images(tenant_id, run_id, inspector))
+
+    def changes(self, tenant_id: str, item_code: str | None = None) -> Iterator[tuple[TenantRun, Change]]:
+        """Every change that syncs made to a tenant's tables (or to one item), the newest sync first.
+
+        Lazy: a change file is read when its first row is asked for. Raises `StorageError` when one cannot be read.
+        """
+        for run in self.history.syncs_with_changes(tenant_id):
+            assert run.changes_path is not None
+            for change in read_changes(self.snapshot_bucket.read(run.changes_path), item_code):
+                yield run, change
 
     def _steps(self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock) -> Iterator[SyncOutcome]:
         """Fetch, snapshot, reconcile; yields the outcome so far after each, so that an error keeps what was done."""

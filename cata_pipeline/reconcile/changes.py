@@ -5,10 +5,11 @@ each hidden child. The file is written after the commit, so it never claims what
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cata_pipeline.reconcile.report import Change
@@ -38,6 +39,14 @@ def changes_parquet(changes: Iterable[Change]) -> bytes:
             columns = {name: [getattr(row, name) for row in group] for name in SCHEMA.names}
             writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
     return sink.getvalue()
+
+
+def read_changes(content: bytes, item_code: str | None = None) -> Iterator[Change]:
+    """The rows of a change file, in its order; of one item only if `item_code` is given."""
+    chosen = pc.field("item_code") == item_code if item_code is not None else None
+    table = pq.read_table(io.BytesIO(content), filters=chosen)
+    for batch in table.to_batches(max_chunksize=_ROWS_A_GROUP):
+        yield from (Change(**row) for row in batch.to_pylist())
 
 
 def changes_path(snapshot_path: str, run_id: str) -> str:

@@ -4,7 +4,7 @@
 metadata contract. What a run is doing right now is Dagster's business, not ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,6 +53,18 @@ class History:
         with self._control.connect() as connection:
             rows = connection.execute(statement).mappings().all()
         return {(row["tenant_id"], row["kind"]): TenantRun(**row) for row in rows}
+
+    def syncs_with_changes(self, tenant_id: str) -> Iterator[TenantRun]:
+        """The syncs of a tenant that left a change file, newest first."""
+        columns = [tenant_runs.c[name] for name in TenantRun.__dataclass_fields__]
+        statement = (
+            sa.select(*columns)
+            .where(tenant_runs.c.tenant_id == tenant_id, tenant_runs.c.changes_path.is_not(None))
+            .order_by(tenant_runs.c.finished_at.desc())
+        )
+        with self._control.connect() as connection:
+            rows = connection.execute(statement).mappings().all()
+        yield from (TenantRun(**row) for row in rows)
 
     def failing_pictures(self, tenant_ids: Sequence[str]) -> dict[str, int]:
         """How many picture URLs of each tenant failed at their last try; tenants without any are absent."""
