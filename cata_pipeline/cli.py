@@ -6,6 +6,7 @@ object and nothing else; what is happening meanwhile goes to standard error.
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -259,23 +260,46 @@ def history(tenant_id: str, item_code: str | None, limit: int, as_json: bool) ->
 
 @main.command()
 @state_folder
+@as_json
 @_reporting
-def demo(state: Path) -> None:
+def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
     """The whole story on embedded servers: three tenants, edits on both sides, and what became of each."""
+    from rich.console import Console
+
     from cata_pipeline.demo.story import tell
 
-    sys.exit(0 if tell(state) else EXIT_TENANTS_FAILED)
+    endings = tell(state, Console(stderr=as_json))
+    if as_json:
+        cases = [
+            {
+                "case": ending.case.title,
+                "rule": ending.case.rule,
+                "held": ending.held,
+                "tenants": {tenant_id: asdict(verdict) for tenant_id, verdict in ending.verdicts.items()},
+            }
+            for ending in endings
+        ]
+        _print_json({"cases": cases})
+    sys.exit(0 if all(ending.held for ending in endings) else EXIT_TENANTS_FAILED)
 
 
 @main.command()
 @state_folder
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+@as_json
 @_reporting
-def dev(state: Path, port: int) -> None:
+def dev(state: Path, port: int, as_json: bool) -> None:  # noqa: FBT001
     """The embedded servers, the demo tenants' POS and the Dagster UI with its daemon, until Ctrl-C."""
     from cata_pipeline.demo.development import serve
 
-    sys.exit(serve(state, port))
+    def announce(url: str, environment: Path) -> None:
+        if as_json:
+            _print_json({"url": url, "environment": str(environment)})
+            return
+        click.echo(f"Dagster UI: {url}  (Ctrl-C ends everything)")
+        click.echo(f"Second terminal: . {os.path.relpath(environment)} && cata-pipeline status")
+
+    sys.exit(serve(state, port, announce))
 
 
 def _pipeline() -> "Pipeline":

@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-import click
 import psutil
 
 from cata_pipeline.demo.surroundings import PROJECT, surroundings
@@ -22,16 +22,19 @@ _PAUSE_SECONDS = 0.1
 _WARNINGS = "ignore:Function `dev_command` is superseded"
 
 
-def serve(state: Path, port: int) -> int:
-    """Run until a signal; returns the exit status of `dagster dev`, 0 when it was ended by Ctrl-C."""
+def serve(state: Path, port: int, announce: Callable[[str, Path], None]) -> int:
+    """Run until a signal; returns the exit status of `dagster dev`, 0 when it was ended by Ctrl-C.
+
+    `announce` is told the UI's address and the environment file once everything around Dagster is there. Dagster's own
+    words go to standard error.
+    """
     # Also where SIGINT was ignored, as in a shell's background job: `dagster dev` would inherit that and never end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     with surroundings(state, afresh=False) as around:
         pipeline = Pipeline(Settings.from_environment())
         pipeline.registry.import_tenants(read_tenants(around.tenants_file))
-        click.echo(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends everything)")
-        click.echo(f"Second terminal: . {os.path.relpath(around.state)}/environment && cata-pipeline status")
+        announce(f"http://127.0.0.1:{port}", around.state / "environment")
         # A session of its own: Ctrl-C reaches this process alone, which then ends the other one in good order.
         dagster = subprocess.Popen(
             [
@@ -42,6 +45,7 @@ def serve(state: Path, port: int) -> int:
             ],
             # Elsewhere than the checkout, whose own dagster.yaml Dagster would warn about.
             cwd=around.state,
+            stdout=sys.stderr,
             env=os.environ | {"PYTHONWARNINGS": _WARNINGS},
             start_new_session=True,
         )

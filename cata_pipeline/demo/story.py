@@ -6,6 +6,7 @@ is judged in `verdicts`.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cata_pipeline.demo.edits import MerchantEdits, merchant_edits, pos_edits
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.products import Menu
 from cata_pipeline.demo.surroundings import Surroundings, surroundings
-from cata_pipeline.demo.verdicts import CASES, Rows, Scene, Verdict, read_rows
+from cata_pipeline.demo.verdicts import CASES, Case, Rows, Scene, Verdict, read_rows
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.file import read_tenants
@@ -39,15 +40,28 @@ _PRICES = "SELECT i.item_code, m.price FROM menu_items m JOIN items i ON i.id = 
 _FAILURES = "SELECT url, failure FROM image_urls WHERE tenant_id = :tenant AND failures > 0"
 
 
-def tell(state: Path) -> bool:
-    """Tell the story on embedded servers below `state`; True when every case came out as its rule says."""
-    console = Console()
+@dataclass(frozen=True)
+class Ending:
+    """What became of one case: a verdict for each tenant."""
+
+    case: Case
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def held(self) -> bool:
+        """Whether it came out as its rule says, for every tenant."""
+        return all(verdict.holds for verdict in self.verdicts.values())
+
+
+def tell(state: Path, console: Console) -> list[Ending]:
+    """Tell the story on embedded servers below `state`, and what became of every case."""
     started = time.monotonic()
     console.print("Starting PostgreSQL, a fake GCS and a make-believe POS …")
     with surroundings(state, afresh=True) as around:
-        held = _print_table(console, _tell(around, console))
+        endings = judged(_tell(around, console))
+    console.print(table(endings))
     console.print(f"{time.monotonic() - started:.0f} seconds. See it in the Dagster UI: .venv/bin/cata-pipeline dev")
-    return held
+    return endings
 
 
 def _tell(around: Surroundings, console: Console) -> list[Scene]:
@@ -127,18 +141,22 @@ def _scene(
     )
 
 
-def _print_table(console: Console, scenes: Sequence[Scene]) -> bool:
-    table = Table("case", f"what happened ({scenes[0].menu.tenant_id})", "rule", "tenants", title="What became of it")
-    held = True
-    for case in CASES:
-        verdicts = [_judge(case.judge, scene) for scene in scenes]
+def judged(scenes: Sequence[Scene]) -> list[Ending]:
+    """What became of every case; needs the servers that the scenes were read from."""
+    return [Ending(case, {scene.menu.tenant_id: _judge(case.judge, scene) for scene in scenes}) for case in CASES]
+
+
+def table(endings: Sequence[Ending]) -> Table:
+    """The endings as people read them; of a case that failed somewhere, the failure is shown."""
+    first = next(iter(endings[0].verdicts))
+    rows = Table("case", f"what happened ({first})", "rule", "tenants", title="What became of it")
+    for ending in endings:
+        verdicts = ending.verdicts.values()
+        shown = next((verdict for verdict in verdicts if not verdict.holds), ending.verdicts[first])
+        colour = "green" if ending.held else "red"
         holding = sum(verdict.holds for verdict in verdicts)
-        held &= holding == len(verdicts)
-        shown = next((verdict for verdict in verdicts if not verdict.holds), verdicts[0])
-        colour = "green" if holding == len(verdicts) else "red"
-        table.add_row(case.title, shown.found, case.rule, f"[{colour}]{holding} of {len(verdicts)}[/{colour}]")
-    console.print(table)
-    return held
+        rows.add_row(ending.case.title, shown.found, ending.case.rule, f"[{colour}]{holding} of {len(verdicts)}[/]")
+    return rows
 
 
 def _judge(judge: Callable[[Scene], Verdict], scene: Scene) -> Verdict:

@@ -86,7 +86,7 @@ def _ports(state: Path) -> list[int]:
     """The ports of last time, so that the picture URLs in the tenants' tables stay true."""
     try:
         return [int(port) for port in json.loads((state / "ports.json").read_text())]
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return []
 
 

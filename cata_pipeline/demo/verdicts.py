@@ -203,7 +203,9 @@ def _copies(scene: Scene) -> Verdict:
     prefix = f"{scene.menu.tenant_id}/items/"
     paths = {row["main_image_url"] for row in scene.after.values() if str(row["main_image_url"]).startswith(prefix)}
     sound = all(hashlib.sha256(scene.bucket.read(path)).hexdigest() in path for path in paths & scene.objects)
-    return Verdict(f"{len(paths)} objects, names match content", bool(paths) and paths <= scene.objects and sound)
+    uncopied = {code for code, row in scene.after.items() if row["external_image_url"] and not row["main_image_url"]}
+    complete = bool(paths) and uncopied <= scene.failures.keys()
+    return Verdict(f"{len(paths)} objects, names match content", complete and paths <= scene.objects and sound)
 
 
 def _nothing_changed(scene: Scene) -> Verdict:

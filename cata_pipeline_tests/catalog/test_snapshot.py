@@ -1,0 +1,238 @@
+"""Snapshots: what goes in comes out, from a real bucket and a real control database."""
+
+import dataclasses
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from cata_pipeline.buckets import Bucket
+from cata_pipeline.catalog.model import (
+    BundleComponent,
+    Catalog,
+    Duplicate,
+    Item,
+    Modifier,
+    ModifierGroup,
+    Rejection,
+    VariantOption,
+)
+from cata_pipeline.catalog.snapshot import SCHEMA, Snapshot, SnapshotStore, catalog_table, table_hash
+from cata_pipeline.errors import StorageError, UsageError
+
+NIGHT = datetime(2026, 3, 1, 2, 0, 0, 123456, tzinfo=UTC)
+PLAIN = Item("LAT-L", "p-1", "Latte", is_active=True)
+FULL = Item(
+    item_code="Ünïcøde 🍜\t\n'\"\\",
+    provider_id="9007199254740993",
+    name="Mi Aceh — “pedas” 辣",
+    is_active=False,
+    description="",
+    category="Mi",
+    item_type="variant",
+    external_image_url="https://cdn.example/a b.jpg?x=1&y=%20",
+    variant_group="Mi Aceh",
+    variant_options=(VariantOption("Size", "Large"), VariantOption("Pedas", "辣")),
+    modifier_groups=(
+        ModifierGroup("g1", "Topping", (Modifier("m1", "Telur"), Modifier("m2", "Keju", is_active=False))),
+        ModifierGroup("g2", "Empty", (), is_active=False),
+    ),
+    bundle_components=(
+        BundleComponent("Drink", "TEA", "Teh", "0.3333333333333333333333"),
+        BundleComponent("Drink", "TEA", "Teh", "0.3333333333333333333333"),
+    ),
+    updated_at=datetime(2025, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+)
+UNKNOWN_STRUCTURE = Item("Z", "p-9", "Z", is_active=True, modifier_groups=None, bundle_components=None)
+CATALOG = Catalog(
+    (PLAIN, UNKNOWN_STRUCTURE, FULL),
+    (Rejection(None, None, "has no name"), Rejection("p-2", "辣", "has a NUL")),
+    (Duplicate("LAT-L", "p-3", "p-1"),),
+)
+CHANGES: dict[str, Any] = {
+    "item_code": "LAT-M",
+    "provider_id": "p-2",
+    "name": "latte",
+    "is_active": False,
+    "description": "",
+    "category": "",
+    "item_type": "",
+    "external_image_url": "",
+    "variant_group": "",
+    "variant_options": (VariantOption("", ""),),
+    "modifier_groups": None,
+    "bundle_components": None,
+}
+
+
+@pytest.fixture
+def store(snapshot_bucket: Bucket, control: Engine) -> SnapshotStore:
+    return SnapshotStore(snapshot_bucket, control)
+
+
+def save(store: SnapshotStore, catalog: Catalog, *, days: int = 0, tenant_id: str = "kopi-kita") -> Snapshot:
+    now = NIGHT + timedelta(days=days)
+    return store.save(tenant_id, "iseller", catalog, run_id=f"run-{days}", now=now)
+
+
+def recorded(control: Engine) -> list[Any]:
+    with control.connect() as connection:
+        return list(connection.execute(sa.text("SELECT * FROM snapshots ORDER BY id")))
+
+
+def content_hash(*items: Item) -> str:
+    return table_hash(catalog_table(Catalog(items)))
+
+
+def test_every_field_survives_the_bucket(store: SnapshotStore) -> None:
+    saved = save(store, CATALOG)
+    loaded = store.load(saved.record)
+    expected = [dataclasses.asdict(item) for item in CATALOG.items]
+    as_lists = [
+        {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()} for row in expected
+    ]
+    for row in as_lists:
+        row["modifier_groups"] = row["modifier_groups"] and [
+            group | {"modifiers": list(group["modifiers"])} for group in row["modifier_groups"]
+        ]
+    assert loaded.table.to_pylist() == as_lists
+    assert loaded.table.equals(saved.table)
+    assert (loaded.rejections, loaded.duplicates) == (CATALOG.rejections, CATALOG.duplicates)
+    assert (loaded.rejections, loaded.duplicates) == (saved.rejections, saved.duplicates)
+    assert loaded.record == saved.record
+
+
+def test_none_and_empty_lists_stay_different(store: SnapshotStore) -> None:
+    table = store.load(save(store, CATALOG).record).table
+    assert table["modifier_groups"].to_pylist()[:2] == [[], None]
+    assert table["bundle_components"].to_pylist()[:2] == [[], None]
+
+
+def test_an_empty_catalog_is_a_snapshot_too(store: SnapshotStore) -> None:
+    saved = save(store, Catalog(()))
+    loaded = store.load(saved.record)
+    assert (loaded.table.num_rows, loaded.table.schema.names) == (0, SCHEMA.names)
+    assert (saved.record.items, saved.record.received, loaded.rejections) == (0, 0, ())
+
+
+def test_the_record_says_what_was_stored_where_and_when(
+    store: SnapshotStore, snapshot_bucket: Bucket, control: Engine
+) -> None:
+    record = save(store, CATALOG).record
+    assert record.path == f"kopi-kita/snapshots/{record.id}/catalog.parquet"
+    assert record.id.startswith("20260301T020000123456Z-")
+    assert (record.items, record.rejected, record.duplicates, record.received) == (3, 2, 1, 6)
+    assert (record.tenant_id, record.provider, record.run_id, record.fetched_at) == (
+        "kopi-kita",
+        "iseller",
+        "run-0",
+        NIGHT,
+    )
+    assert record.bytes == len(snapshot_bucket.read(record.path))
+    assert store.record("kopi-kita", record.id) == record
+    assert [row.id for row in recorded(control)] == [record.id]
+
+
+def test_rows_stay_sorted_by_the_bytes_of_their_codes(store: SnapshotStore) -> None:
+    table = store.load(save(store, CATALOG).record).table
+    codes = [code.encode() for code in table["item_code"].to_pylist()]
+    assert codes == sorted(codes)
+
+
+def test_a_stored_snapshot_is_never_overwritten(store: SnapshotStore, snapshot_bucket: Bucket) -> None:
+    first = save(store, CATALOG)
+    content = snapshot_bucket.read(first.record.path)
+    with pytest.raises(sa.exc.IntegrityError):
+        save(store, Catalog((PLAIN,)))
+    assert snapshot_bucket.read(first.record.path) == content
+
+
+def test_more_items_than_fit_one_chunk_make_one_snapshot_with_one_hash(store: SnapshotStore) -> None:
+    items = tuple(dataclasses.replace(PLAIN, item_code=f"{number:06}") for number in range(20_001))
+    saved = save(store, Catalog(items))
+    loaded = store.load(saved.record)
+    assert loaded.table["item_code"].to_pylist() == [item.item_code for item in items]
+    assert table_hash(pa.concat_tables([loaded.table[:3], loaded.table[3:]])) == saved.record.content_hash
+
+
+def test_equal_content_has_an_equal_hash_whenever_it_was_fetched(store: SnapshotStore) -> None:
+    first, second = save(store, CATALOG), save(store, CATALOG, days=1, tenant_id="roti-pagi")
+    assert first.record.content_hash == second.record.content_hash
+    assert first.record.path != second.record.path
+    assert table_hash(store.load(first.record).table) == first.record.content_hash
+
+
+def test_the_hash_does_not_depend_on_when_the_provider_says_it_was_changed() -> None:
+    moved = dataclasses.replace(FULL, updated_at=NIGHT)
+    assert content_hash(PLAIN, moved) == content_hash(PLAIN, FULL)
+    assert content_hash(PLAIN, dataclasses.replace(FULL, updated_at=None)) == content_hash(PLAIN, FULL)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Item) if field.name != "updated_at"])
+def test_any_other_change_of_an_item_changes_the_hash(field: str) -> None:
+    assert content_hash(dataclasses.replace(PLAIN, **{field: CHANGES[field]})) != content_hash(PLAIN)
+
+
+def test_one_item_more_or_a_change_deep_inside_changes_the_hash() -> None:
+    assert FULL.modifier_groups is not None
+    first, second = FULL.modifier_groups
+    deep = dataclasses.replace(first, modifiers=(first.modifiers[0], Modifier("m2", "Keju", is_active=True)))
+    changed = dataclasses.replace(FULL, modifier_groups=(deep, second))
+    assert len({content_hash(FULL), content_hash(changed), content_hash(PLAIN, FULL), content_hash()}) == 4
+
+
+def test_an_upload_that_fails_leaves_no_record(control: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    store = SnapshotStore(Bucket("snapshots", nowhere, retry_seconds=0.1), control)
+    with pytest.raises(StorageError, match="Bucket snapshots did not store kopi-kita/snapshots/"):
+        save(store, CATALOG)
+    assert recorded(control) == []
+
+
+def test_the_object_is_stored_before_it_is_recorded(
+    store: SnapshotStore, snapshot_bucket: Bucket, control: Engine
+) -> None:
+    with control.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE snapshots RENAME TO elsewhere"))
+    with pytest.raises(sa.exc.ProgrammingError):
+        save(store, CATALOG)
+    assert len(list(snapshot_bucket.names("kopi-kita/snapshots/"))) == 1
+
+
+def test_only_the_first_thousand_rows_that_were_not_taken_are_named_and_all_are_counted(store: SnapshotStore) -> None:
+    rejections = tuple(Rejection(str(number), None, "has no name") for number in range(1_500))
+    duplicates = tuple(Duplicate("A", str(number), "kept") for number in range(1_200))
+    saved = save(store, Catalog((PLAIN,), rejections, duplicates))
+    loaded = store.load(saved.record)
+    assert (saved.record.rejected, saved.record.duplicates, saved.record.received) == (1_500, 1_200, 2_701)
+    assert (loaded.rejections, loaded.duplicates) == (rejections[:1_000], duplicates[:1_000])
+
+
+def test_the_newest_snapshot_of_a_tenant_is_its_own_latest(store: SnapshotStore) -> None:
+    late, early = save(store, CATALOG, days=2), save(store, Catalog((PLAIN,)), days=1)
+    save(store, CATALOG, days=3, tenant_id="roti-pagi")
+    assert store.newest("kopi-kita") == late.record != early.record
+
+
+def test_a_snapshot_that_does_not_exist_is_refused_with_a_sentence(store: SnapshotStore) -> None:
+    with pytest.raises(UsageError, match=r"Tenant kopi-kita has no snapshot 2026\. `status` names the newest one\."):
+        store.record("kopi-kita", "2026")
+    with pytest.raises(UsageError, match=r"Tenant kopi-kita has no snapshot yet\. Run a sync that fetches one first\."):
+        store.newest("kopi-kita")
+
+
+def test_the_snapshot_of_another_tenant_is_refused_and_its_owner_named(store: SnapshotStore) -> None:
+    foreign = save(store, CATALOG, tenant_id="roti-pagi").record
+    with pytest.raises(UsageError, match=rf"Tenant kopi-kita has no snapshot {foreign.id}; .* belongs to tenant roti-"):
+        store.record("kopi-kita", foreign.id)
+
+
+def test_a_recorded_snapshot_whose_object_is_gone_says_what_is_missing(store: SnapshotStore) -> None:
+    record = dataclasses.replace(save(store, CATALOG).record, path="kopi-kita/snapshots/gone/catalog.parquet")
+    with pytest.raises(StorageError, match=r"did not read kopi-kita/snapshots/gone/catalog\.parquet: it answered 404"):
+        store.load(record)

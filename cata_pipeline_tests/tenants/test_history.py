@@ -1,0 +1,87 @@
+"""What runs did, on a real control database."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from cata_pipeline.tenants.history import History, TenantRun
+
+NIGHT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
+SYNC = TenantRun(
+    tenant_id="kopi-kita",
+    kind="sync",
+    run_id="run-1",
+    started_at=NIGHT,
+    finished_at=NIGHT + timedelta(seconds=3),
+    snapshot_id="20260301T020000000000Z-0badcafe",
+    changes_path="kopi-kita/snapshots/x/changes-run-1.parquet",
+    error=None,
+    counts={"inserted": 3, "stale": 0, "seconds_write": 0.125},
+)
+IMAGES = replace(SYNC, kind="images", snapshot_id=None, changes_path=None, counts={"uploaded": 2})
+FAILED = replace(
+    SYNC,
+    run_id="run-2",
+    finished_at=SYNC.finished_at + timedelta(days=1),
+    snapshot_id=None,
+    changes_path=None,
+    error="The POS — it's “closed”.",
+    counts={},
+)
+
+
+@pytest.fixture
+def history(control: Engine) -> History:
+    return History(control)
+
+
+def test_a_run_is_read_back_as_it_was_recorded(history: History) -> None:
+    history.record(SYNC)
+    history.record(FAILED)
+    assert history.newest(["kopi-kita"]) == {("kopi-kita", "sync"): FAILED}
+
+
+def test_the_newest_run_of_each_tenant_and_kind_is_told(history: History) -> None:
+    other = replace(SYNC, tenant_id="roti-pagi", run_id="run-3")
+    # The later run is recorded first: what counts is when a run finished.
+    for run in (FAILED, SYNC, IMAGES, other, replace(SYNC, tenant_id="not-asked-for")):
+        history.record(run)
+    assert history.newest(["kopi-kita", "roti-pagi", "never-served"]) == {
+        ("kopi-kita", "sync"): FAILED,
+        ("kopi-kita", "images"): IMAGES,
+        ("roti-pagi", "sync"): other,
+    }
+
+
+def test_nothing_is_told_where_nothing_ran(history: History) -> None:
+    assert history.newest(["kopi-kita"]) == {}
+    assert history.failing_pictures(["kopi-kita"]) == {}
+    history.record(SYNC)
+    assert history.newest([]) == {}
+
+
+def test_a_kind_of_work_that_does_not_exist_is_not_recorded(history: History) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        history.record(replace(SYNC, kind="guesswork"))
+
+
+def test_pictures_count_as_failing_from_their_last_try_until_one_succeeds(history: History, control: Engine) -> None:
+    insert = sa.text(
+        "INSERT INTO image_urls (tenant_id, url_sha256, url, failures) VALUES (:tenant, :sha256, :url, :failures)"
+    )
+    with control.begin() as connection:
+        for tenant, failures in (
+            ("kopi-kita", [0, 1, 7]),
+            ("roti-pagi", [0, 0]),
+            ("warung", [2]),
+            ("not-asked-for", [1]),
+        ):
+            for number, count in enumerate(failures):
+                connection.execute(
+                    insert,
+                    {"tenant": tenant, "sha256": bytes([number]), "url": f"https://x/{number}", "failures": count},
+                )
+    assert history.failing_pictures(["kopi-kita", "roti-pagi", "warung"]) == {"kopi-kita": 2, "warung": 1}

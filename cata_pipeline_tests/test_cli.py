@@ -1,0 +1,583 @@
+"""The command line on real servers, a demo POS and a Dagster instance on PostgreSQL."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+from sqlalchemy.engine import URL
+
+import cata_pipeline
+from cata_pipeline.cli import main
+from cata_pipeline.control.database import open_control_database
+from cata_pipeline.demo.menus import MENUS
+from cata_pipeline.demo.pos import DemoPos, DemoStore
+from cata_pipeline.demo.servers import EmbeddedServers
+from cata_pipeline.orchestration import resources as dagster_resources
+from cata_pipeline.providers.pacing import OF_THIS_PROCESS
+
+PROJECT = Path(cata_pipeline.__path__[0]).parent
+PROGRAM = Path(sys.executable).with_name("cata-pipeline")
+PRODUCTS = 12
+PASSWORD = "hunter2"
+COMMANDS = (
+    "tenants import",
+    "tenants list",
+    "tenants retire",
+    "sync",
+    "images",
+    "status",
+    "demo",
+    "dev",
+    "history",
+)
+SYNC_KEYS = {
+    "items_in_snapshot", "rejected", "inserted", "updated", "unchanged", "renamed", "names_kept", "hidden", "shown",
+    "image_urls_changed", "stale", "seconds_fetch", "seconds_write",
+}  # fmt: skip
+IMAGE_KEYS = {
+    "considered", "not_modified", "downloaded", "bytes_downloaded", "uploaded", "already_stored", "written_back",
+    "overridden", "failed", "seconds",
+}  # fmt: skip
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Terminal:
+    """A shell whose environment leads to this module's servers."""
+
+    servers: EmbeddedServers
+    pos: DemoPos
+    folder: Path
+    environment: Mapping[str, str]
+    patch: pytest.MonkeyPatch
+
+    def run(self, *arguments: object) -> Result:
+        """Run a command in this process; fails on any exception that is no exit status."""
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert not self.secrets.search(result.output), "a secret was printed"
+        return result
+
+    def told(self, *arguments: object, exit_code: int = 0) -> Any:
+        """The JSON that a command prints; fails when anything else is on standard output."""
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == exit_code, result.output
+        return json.loads(result.stdout)
+
+    @property
+    def secrets(self) -> re.Pattern[str]:
+        secrets = [self.store(number).credentials["api_secret"] for number in range(3)]
+        return re.compile("|".join((PASSWORD, *secrets)))
+
+    def store(self, number: int = 0) -> DemoStore:
+        return self.pos.store(MENUS[number].tenant_id)
+
+    def tenants_file(self, *tenant_ids: str, **changes: str) -> Path:
+        keys = {"provider": "iseller", "credentials": "env:SHOP_0"} | changes
+        lines = "\n".join(f'{key} = "{value}"' for key, value in keys.items())
+        options = f'[tenants.options]\nstore_url = "{self.store().url}"\ntoken_url = "{self.pos.token_url}"'
+        file = self.folder / f"tenants-{next(_numbers)}.toml"
+        file.write_text("\n".join(f'[[tenants]]\nid = "{id_}"\n{lines}\n{options}' for id_ in tenant_ids))
+        return file
+
+    def register(self, *words: str, **changes: str) -> list[str]:
+        """New tenants with empty tables, named after `words`, in that order of partitions."""
+        ids = [f"{word}-{next(_numbers)}" for word in words]
+        for tenant_id in ids:
+            self.servers.create_database(f"cli_{tenant_id}")
+            schema = resources.files("cata_pipeline.demo").joinpath("tenant_schema_postgresql.sql").read_text()
+            self.sql(tenant_id, schema)
+        assert self.run("tenants", "import", self.tenants_file(*ids, **changes)).exit_code == 0
+        with dg.DagsterInstance.get() as instance:
+            instance.add_dynamic_partitions("tenants", ids)
+        return ids
+
+    def sql(self, tenant_id: str, statement: str) -> None:
+        engine = sa.create_engine(self.servers.postgresql_url(f"cli_{tenant_id}"), poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+
+    def rows(self, tenant_id: str, statement: str) -> list[Any]:
+        engine = sa.create_engine(self.servers.postgresql_url(f"cli_{tenant_id}"), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+
+@pytest.fixture(scope="module")
+def pos() -> Iterator[DemoPos]:
+    """The demo's stores with a dozen products each."""
+    with DemoPos([replace(menu, products=menu.products[:PRODUCTS]) for menu in MENUS]) as pos:
+        yield pos
+
+
+@pytest.fixture(scope="module")
+def environment(
+    servers: EmbeddedServers, pos: DemoPos, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    home = tmp_path_factory.mktemp("dagster-home")
+    shutil.copy(PROJECT / "dagster.yaml", home)
+    for name in ("cli_control", "cli_dagster"):
+        servers.create_database(name)
+    for name in ("cli-images", "cli-snapshots"):
+        servers.create_bucket(name)
+
+    def shown(database: str, driver: str = "postgresql+psycopg") -> str:
+        url = servers.postgresql_url(database, driver).set(password=PASSWORD)
+        return url.render_as_string(hide_password=False)
+
+    yield {
+        "CATA_DATABASE_URL": shown("cli_control"),
+        "CATA_TENANT_DATABASE_URL": shown("cli_TENANT").replace("TENANT", "{tenant}"),
+        "CATA_IMAGE_BUCKET": "cli-images",
+        "CATA_SNAPSHOT_BUCKET": "cli-snapshots",
+        "STORAGE_EMULATOR_HOST": servers.gcs_origin,
+        "CATA_ALLOW_PRIVATE_ENDPOINTS": pos.endpoints,
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_PG_URL": shown("cli_dagster", "postgresql+psycopg2"),
+        **{f"SHOP_{n}": json.dumps(pos.store(menu.tenant_id).credentials) for n, menu in enumerate(MENUS)},
+    }
+    open_control_database(servers.postgresql_url("cli_control").set(password=PASSWORD)).dispose()
+
+
+@pytest.fixture
+def terminal(
+    servers: EmbeddedServers,
+    pos: DemoPos,
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Terminal]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(OF_THIS_PROCESS, "_interval", 0.0)
+    dagster_resources._pipeline.cache_clear()
+    yield Terminal(servers, pos, tmp_path, environment, monkeypatch)
+    dagster_resources._pipeline.cache_clear()
+
+
+@pytest.fixture
+def empty_registry(control_database_url: URL, terminal: Terminal) -> Terminal:
+    """The same terminal with a control database of its own, which no tenant is in."""
+    text = control_database_url.set(password=PASSWORD).render_as_string(hide_password=False)
+    terminal.patch.setenv("CATA_DATABASE_URL", text)
+    return terminal
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_without_any_environment(command: str) -> None:
+    result = CliRunner().invoke(main, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: main {command} [OPTIONS]")
+    assert len(result.stdout.splitlines()) > 5
+    assert CliRunner().invoke(main, [*command.split(), "-h"]).stdout == result.stdout
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    listed = CliRunner().invoke(main, ["--help"]).stdout
+    assert set(re.findall(r"^  (\w+) ", listed.partition("Commands:")[2], re.MULTILINE)) == {
+        command.split()[0] for command in COMMANDS
+    }
+
+
+def test_tenants_are_imported_once_and_changed_where_the_file_differs(empty_registry: Terminal) -> None:
+    terminal = empty_registry
+    file = terminal.tenants_file("b-shop", "a-shop")
+    assert terminal.run("tenants", "import", file).stdout == "added: a-shop, b-shop\n"
+    nothing: list[str] = []
+    assert terminal.told("tenants", "import", file) == {
+        "added": nothing,
+        "changed": nothing,
+        "unchanged": ["a-shop", "b-shop"],
+        "revived": nothing,
+    }
+    changed = terminal.tenants_file("a-shop", credentials="env:SHOP_1")
+    assert terminal.told("tenants", "import", changed)["changed"] == ["a-shop"]
+
+
+def test_tenants_are_listed_with_references_but_without_secrets(empty_registry: Terminal) -> None:
+    terminal = empty_registry
+    assert terminal.told("tenants", "list") == {"tenants": {}}
+    own = terminal.tenants_file("b-shop", database_url=f"postgresql+psycopg://cata:{PASSWORD}@host/shop")
+    terminal.run("tenants", "import", own)
+    terminal.run("tenants", "import", terminal.tenants_file("a-shop"))
+    terminal.run("tenants", "retire", "b-shop")
+    listed = terminal.told("tenants", "list")["tenants"]
+    assert list(listed) == ["a-shop", "b-shop"]
+    assert listed["a-shop"].pop("created_at") < listed["b-shop"].pop("retired_at")
+    assert listed["a-shop"] == {
+        "provider": "iseller",
+        "credentials": "env:SHOP_0",
+        "own_database": False,
+        "options": {"store_url": terminal.store().url, "token_url": terminal.pos.token_url},
+        "retired_at": None,
+    }
+    assert listed["b-shop"]["own_database"] is True
+    header, *lines = terminal.run("tenants", "list").stdout.splitlines()
+    assert header.split() == ["tenant", "provider", "credentials", "database", "since", "retired"]
+    assert [line.split()[0] for line in lines] == ["a-shop", "b-shop"]
+
+
+def test_a_retired_tenant_is_no_longer_served(empty_registry: Terminal) -> None:
+    terminal = empty_registry
+    terminal.run("tenants", "import", terminal.tenants_file("a-shop", "b-shop"))
+    assert terminal.told("tenants", "retire", "b-shop") == {"retired": ["b-shop"]}
+    assert terminal.told("tenants", "retire", "b-shop") == {"retired": []}
+    assert terminal.run("tenants", "retire", "b-shop").stdout == "All of these were retired already.\n"
+    refused = terminal.run("sync", "b-shop")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "Not registered, or retired: b-shop. `cata-pipeline tenants list` shows all." in refused.stderr
+    assert list(terminal.told("status")["tenants"]) == ["a-shop"]
+    assert "'b-shop' was retired on" in terminal.run("status", "b-shop").stderr
+
+
+def test_a_wrong_tenants_file_is_refused_with_every_mistake(empty_registry: Terminal) -> None:
+    terminal = empty_registry
+    file = terminal.folder / "tenants.toml"
+    file.write_text(
+        f"""
+        [[tenants]]
+        id = "fine"
+        provider = "iseller"
+        credentials = "env:SHOP_0"
+        options = {{ store_url = "https://shop.example" }}
+        [[tenants]]
+        id = "not fine"
+        provider = "iseler"
+        credentials = "{PASSWORD}"
+        [[tenants]]
+        id = "other"
+        provider = "iseller"
+        credentials = "env:SHOP_0"
+        options = {{ store_url = "http://shop.example", pages = 3 }}
+        """
+    )
+    refused = terminal.run("tenants", "import", file, "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    for mistake in (
+        "tenant 2 ('not fine'): id: is 'not fine'; expected 1 to 64",
+        "tenant 2 ('not fine'): provider: The provider 'iseler' is unknown",
+        "tenant 2 ('not fine'): credentials: is no reference",
+        "tenant 3 ('other'): options: pages is no option of iseller",
+        "tenant 3 ('other'): options: store_url is not an https URL",
+    ):
+        assert mistake in refused.stderr
+    assert terminal.told("tenants", "list") == {"tenants": {}}
+
+
+def test_retiring_an_unknown_tenant_retires_nobody(empty_registry: Terminal) -> None:
+    empty_registry.run("tenants", "import", empty_registry.tenants_file("a-shop"))
+    refused = empty_registry.run("tenants", "retire", "a-shop", "nobody", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "Not registered: 'nobody'. Nothing was retired." in refused.stderr
+    assert empty_registry.told("tenants", "list")["tenants"]["a-shop"]["retired_at"] is None
+
+
+def test_a_sync_tells_the_counts_of_each_tenant_under_the_names_of_the_contract(terminal: Terminal) -> None:
+    first, second = terminal.register("first", "second")
+    terminal.sql(second, "INSERT INTO items (item_code, original_name, name) VALUES ('OURS', 'Ours', 'Ours')")
+    told = terminal.told("sync", first, second)
+    assert (told.keys(), list(told["tenants"])) == ({"run_id", "tenants"}, [first, second])
+    for tenant_id, stale in ((first, 0), (second, 1)):
+        counts = told["tenants"][tenant_id]
+        assert counts["ok"] is True
+        assert counts.keys() >= SYNC_KEYS
+        assert all(isinstance(counts[key], int) for key in SYNC_KEYS if not key.startswith("seconds"))
+        assert (counts["items_in_snapshot"], counts["inserted"], counts["stale"]) == (PRODUCTS, PRODUCTS, stale)
+        assert terminal.rows(tenant_id, "SELECT count(*) FROM items") == [(PRODUCTS + stale,)]
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(told["run_id"])
+    assert run is not None
+    assert (run.job_name, run.status, run.tags["trigger"]) == (
+        "sync_tenants",
+        dg.DagsterRunStatus.SUCCESS,
+        "command line",
+    )
+
+
+def test_an_image_copy_tells_the_counts_of_each_tenant_under_the_names_of_the_contract(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("pictured")
+    terminal.told("sync", tenant_id)
+    told = terminal.told("images", tenant_id)
+    assert told.keys() == {"run_id", "tenants"}
+    counts = told["tenants"][tenant_id]
+    assert counts["ok"] is True
+    assert counts.keys() >= IMAGE_KEYS
+    assert counts["considered"] == counts["written_back"] + counts["failed"] > 0
+    [(copied,)] = terminal.rows(
+        tenant_id, f"SELECT count(*) FROM items WHERE main_image_url LIKE '{tenant_id}/items/%'"
+    )
+    assert copied == counts["written_back"] > 0
+    again = terminal.told("images", tenant_id)["tenants"][tenant_id]
+    assert {key: again[key] for key in IMAGE_KEYS - {"seconds"}} == dict.fromkeys(IMAGE_KEYS - {"seconds"}, 0)
+
+
+def test_one_failed_tenant_costs_only_itself_and_the_exit_status_is_1(terminal: Terminal) -> None:
+    [good] = terminal.register("good")
+    [bad] = terminal.register("bad", credentials="env:NEVER_SET")
+    told = terminal.told("sync", bad, good, exit_code=1)
+    error = "env:NEVER_SET names an environment variable that is not set here. Set NEVER_SET."
+    assert told["tenants"][bad] == {"ok": False, "error": error, "run_id": told["run_id"]}
+    assert told["tenants"][good]["inserted"] == PRODUCTS
+    shown = terminal.run("sync", bad, good)
+    assert shown.exit_code == 1
+    assert f"{bad}: FAILED: {error}" in shown.stdout
+    assert f"{good}: items_in_snapshot {PRODUCTS}, unchanged {PRODUCTS}" in shown.stdout
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(told["run_id"])
+        materialized = instance.get_materialized_partitions(dg.AssetKey("reconciled_items"))
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.FAILURE
+    assert (good in materialized, bad in materialized) == (True, False)
+
+
+def test_a_failed_image_copy_is_told_likewise(terminal: Terminal) -> None:
+    good, bare = terminal.register("good", "bare")
+    terminal.sql(bare, "DROP TABLE items CASCADE")
+    told = terminal.told("images", "--json", good, bare, exit_code=1)
+    assert told["tenants"][good]["ok"] is True
+    assert told["tenants"][bare].keys() == {"ok", "error", "run_id"}
+    assert 'relation "items" does not exist' in told["tenants"][bare]["error"]
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("rehearsed")
+    told = terminal.told("sync", tenant_id, "--dry-run")["tenants"][tenant_id]
+    assert (told["ok"], told["inserted"]) == (True, PRODUCTS)
+    shown = terminal.run("sync", tenant_id, "--dry-run")
+    assert shown.exit_code == 0
+    assert f"inserted {PRODUCTS}" in shown.stdout
+    assert len(re.findall(r"^items\s+inserted\s", shown.stdout, re.MULTILINE)) == PRODUCTS
+    planned = [change["item_code"] for change in told["changes"] if change["table"] == "items"]
+    assert planned == sorted(planned)
+    assert (len(planned), {change["action"] for change in told["changes"]}) == (PRODUCTS, {"inserted"})
+    assert terminal.rows(tenant_id, "SELECT * FROM items") == []
+    assert terminal.told("status", tenant_id)["tenants"][tenant_id]["sync"] is None
+    with dg.DagsterInstance.get() as instance:
+        assert tenant_id not in instance.get_materialized_partitions(dg.AssetKey("reconciled_items"))
+
+
+def test_a_dry_run_says_which_guards_would_refuse(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("other-merchant")
+    rows = ", ".join(f"('X{number}', 'X', 'X')" for number in range(30))
+    terminal.sql(tenant_id, f"INSERT INTO items (item_code, original_name, name) VALUES {rows}")
+    shown = terminal.run("sync", tenant_id, "--dry-run")
+    assert shown.exit_code == 0
+    assert "The guards would refuse this plan:\n- `only 0 of 12 item codes are known here" in shown.stdout
+    refused = terminal.told("sync", tenant_id, exit_code=1)["tenants"][tenant_id]["error"]
+    assert "--allow unknown=12" in refused
+    allowed = terminal.told("sync", tenant_id, "--allow", "unknown=12")["tenants"][tenant_id]
+    assert (allowed["ok"], allowed["inserted"], allowed["allowed"]) == (True, PRODUCTS, {"unknown": 12})
+
+
+def test_a_stored_snapshot_is_applied_again(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("replayed")
+    snapshot = terminal.told("sync", tenant_id)["tenants"][tenant_id]["snapshot"]
+    terminal.sql(tenant_id, "UPDATE items SET category = 'changed by hand'")
+    pages = terminal.store().requests_served["products"]
+    again = terminal.told("sync", tenant_id, "--from-snapshot", snapshot)["tenants"][tenant_id]
+    assert (again["snapshot"], again["updated"]) == (snapshot, PRODUCTS)
+    assert terminal.store().requests_served["products"] == pages
+    wrong = terminal.told("sync", tenant_id, "--from-snapshot", "nonsense", exit_code=1)
+    assert "has no snapshot nonsense" in wrong["tenants"][tenant_id]["error"]
+
+
+def test_status_tells_the_last_sync_and_image_copy_of_each_tenant(terminal: Terminal) -> None:
+    served, never = terminal.register("served", "never")
+    [failing] = terminal.register("failing", credentials="env:NEVER_SET")
+    run_id = terminal.told("sync", served)["run_id"]
+    terminal.told("sync", failing, exit_code=1)
+    terminal.told("images", served)
+    tenants = terminal.told("status", served, never, failing)["tenants"]
+    assert list(tenants) == [served, never, failing]
+    assert tenants[never] == {"failing_images": 0, "sync": None, "images": None}
+    assert tenants[served]["sync"].keys() >= {"finished_at", "snapshot"} | SYNC_KEYS
+    assert (tenants[served]["sync"]["run_id"], tenants[served]["sync"]["error"]) == (run_id, None)
+    assert tenants[served]["images"].keys() >= IMAGE_KEYS
+    assert "NEVER_SET" in tenants[failing]["sync"]["error"]
+    shown = terminal.run("status", served, never, failing).stdout
+    assert re.search(rf"{served}\s+\d{{4}}-\d\d-\d\d \d\d:\d\d ok\s+{PRODUCTS}\s+0\s", shown)
+    assert re.search(rf"{never}\s+never\s+never\s+0", shown)
+    assert {served, never, failing} <= terminal.told("status")["tenants"].keys()
+
+
+def test_status_of_an_unknown_tenant_is_wrong_use(terminal: Terminal) -> None:
+    refused = terminal.run("status", "nobody", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "Tenant 'nobody' is not registered." in refused.stderr
+
+
+def test_tenants_that_are_no_neighbours_take_several_runs(terminal: Terminal) -> None:
+    first, between, third = terminal.register("first", "between", "third")
+    told = terminal.told("sync", third, first)
+    runs = {tenant_id: counts["run_id"] for tenant_id, counts in told["tenants"].items()}
+    assert list(runs) == [third, first]
+    assert told["run_id"] == f"{runs[third]},{runs[first]}"
+    assert runs[first] != runs[third]
+    assert terminal.told("status", between)["tenants"][between]["sync"] is None
+
+
+def test_naming_a_tenant_twice_serves_it_once(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("twice")
+    told = terminal.told("sync", tenant_id, tenant_id)
+    assert list(told["tenants"]) == [tenant_id]
+    assert told["tenants"][tenant_id]["inserted"] == PRODUCTS
+
+
+def test_all_serves_every_registered_tenant_in_one_run(empty_registry: Terminal) -> None:
+    tenant_ids = empty_registry.register("a", "b")
+    told = empty_registry.told("sync", "--all")
+    assert list(told["tenants"]) == tenant_ids
+    assert "," not in told["run_id"]
+
+
+def test_all_of_nobody_is_wrong_use(empty_registry: Terminal) -> None:
+    for command in ("sync", "images"):
+        refused = empty_registry.run(command, "--all", "--json")
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert (
+            "No tenant is registered yet. Import some with `cata-pipeline tenants import FILE.toml`." in refused.stderr
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["sync"], "Name the tenants, or say --all"),
+        (["images"], "Name the tenants, or say --all"),
+        (["sync", "a", "--all"], "Name the tenants, or say --all"),
+        (["sync", "nobody", "no-one"], "Not registered, or retired: nobody, no-one."),
+        (["images", "nobody"], "Not registered, or retired: nobody."),
+        (["sync", "a", "b", "--from-snapshot", "x"], "name exactly one tenant"),
+        (["sync", "--all", "--from-snapshot", "x"], "name exactly one tenant"),
+        (["sync", "a", "--allow", "hide"], "'hide'; expected GUARD=N, such as hide=120."),
+        (["sync", "a", "--allow", "hide="], "'hide='; expected GUARD=N"),
+        (["sync", "a", "--allow", "hide=many"], "'hide=many'; expected GUARD=N"),
+        (["sync", "a", "--allow", "hide=-1"], "'hide=-1'; expected GUARD=N"),
+        (["sync", "a", "--allow", "hide=²"], "'hide=²'; expected GUARD=N"),
+        (["sync", "a", "--allow", "hide=0"], "the ceiling of hide is 0; expected 1 or more"),
+        (["sync", "a", "--allow", "hidden=5"], "hidden is no guard; the guards are hide, "),
+        (["sync", "a", "--allow", "empty=5"], "guard empty cannot be allowed"),
+        (["tenants", "import", "absent.toml"], "cannot be read"),
+        (["tenants", "retire"], "Missing argument 'ID...'"),
+        (["sink"], "No such command 'sink'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_told_in_a_sentence_with_exit_status_2(
+    terminal: Terminal, arguments: list[str], problem: str
+) -> None:
+    result = terminal.run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("CATA_DATABASE_URL", "CATA_DATABASE_URL is not set."),
+        ("CATA_TENANT_DATABASE_URL", "CATA_TENANT_DATABASE_URL is not set."),
+        ("CATA_IMAGE_BUCKET", "CATA_IMAGE_BUCKET is not set."),
+        ("CATA_SNAPSHOT_BUCKET", "CATA_SNAPSHOT_BUCKET is not set."),
+        ("DAGSTER_HOME", "DAGSTER_HOME is not set; expected the folder that holds dagster.yaml."),
+        ("DAGSTER_PG_URL", "DAGSTER_PG_URL is not set to a URL that begins with postgresql+psycopg2://."),
+    ],
+)
+def test_a_missing_variable_is_told_in_one_sentence_with_exit_status_2(
+    terminal: Terminal, missing: str, sentence: str
+) -> None:
+    [tenant_id] = terminal.register("unserved")
+    terminal.patch.delenv(missing)
+    result = terminal.run("sync", tenant_id, "--json")
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"Error: {sentence}\n")
+
+
+def test_every_missing_variable_is_told_at_once(terminal: Terminal) -> None:
+    for name in terminal.environment:
+        terminal.patch.delenv(name)
+    result = terminal.run("status")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 4)
+    assert re.findall(r"(\w+) is not set\.", result.stderr) == [
+        "CATA_DATABASE_URL",
+        "CATA_TENANT_DATABASE_URL",
+        "CATA_IMAGE_BUCKET",
+        "CATA_SNAPSHOT_BUCKET",
+    ]
+
+
+def test_a_dagster_folder_without_configuration_is_told(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("unserved")
+    terminal.patch.setenv("DAGSTER_HOME", str(terminal.folder))
+    result = terminal.run("sync", tenant_id)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "Error: DAGSTER_HOME holds no dagster.yaml; copy the project's own there.\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "driver", "sentence"),
+    [
+        (
+            "CATA_DATABASE_URL",
+            "postgresql+psycopg",
+            r"The control database \S+ cannot be reached: .* CATA_DATABASE_URL",
+        ),
+        ("DAGSTER_PG_URL", "postgresql+psycopg2", r"Dagster's storage cannot be reached: .* DAGSTER_PG_URL"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_told_without_its_password(
+    terminal: Terminal, variable: str, driver: str, sentence: str
+) -> None:
+    [tenant_id] = terminal.register("unserved")
+    url = terminal.servers.postgresql_url("cli_no_such_database", driver).set(password=PASSWORD)
+    terminal.patch.setenv(variable, url.render_as_string(hide_password=False))
+    result = terminal.run("sync", tenant_id, "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.search(sentence, result.stderr)
+
+
+@pytest.fixture
+def shell(environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the installed program in a process of its own."""
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *arguments], env=environment | changes, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_the_program_prints_its_json_and_nothing_else_on_standard_output(
+    terminal: Terminal, shell: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    [good] = terminal.register("good")
+    [bad] = terminal.register("bad", credentials="env:NEVER_SET")
+    synced, copied = shell("sync", good, bad, "--json"), shell("images", good, "--json")
+    assert (synced.returncode, copied.returncode) == (1, 0)
+    told = json.loads(synced.stdout)["tenants"]
+    assert (told[good]["ok"], told[bad]["ok"]) == (True, False)
+    assert json.loads(copied.stdout)["tenants"][good]["written_back"] > 0
+    for done, count in ((synced, 2), (copied, 1)):
+        assert len(re.findall(f"({good}|{bad}): ", done.stderr)) == count, "one line a tenant"
+        assert "Traceback" not in done.stderr
+        assert not terminal.secrets.search(done.stdout + done.stderr)
+
+
+def test_the_program_ends_with_status_2_where_settings_are_wrong(
+    shell: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = shell("status", "--json", CATA_DATABASE_URL="nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: CATA_DATABASE_URL is not a database URL; expected postgresql+psycopg://")
