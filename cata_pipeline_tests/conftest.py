@@ -23,6 +23,7 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.settings import Settings
+from cata_pipeline_tests.mariadb import MariadbServer, find_program, mariadb_server
 
 _CONTROL_TEMPLATE = "template_control"
 _TENANT_TEMPLATE = "template_tenant"
@@ -144,6 +145,42 @@ def tenant_engine(tenant_database_url: URL) -> Iterator[Engine]:
     engine = sa.create_engine(tenant_database_url, poolclass=sa.NullPool)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """A private MariaDB server, for the whole session."""
+    for program in ("mariadbd", "mariadb-install-db"):
+        if find_program(program) is None:
+            pytest.skip(f"{program} is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="cata-tests-"))
+    try:
+        with mariadb_server(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def new_mariadb_database(mariadb: MariadbServer) -> Iterator[Callable[[], URL]]:
+    """Makes a tenant database with the reference schema on MariaDB; its name has a dash, as those of UUIDs do."""
+    made: list[URL] = []
+    administration = sa.create_engine(mariadb.url("mysql"), poolclass=sa.NullPool)
+    schema = resources.files("cata_pipeline.demo").joinpath("tenant_schema_mysql.sql").read_text()
+
+    def make() -> URL:
+        made.append(mariadb.url(f"tenant3f2a-{next(_numbers)}"))
+        with administration.connect() as connection:
+            for statement in (f"CREATE DATABASE `{made[-1].database}`", f"USE `{made[-1].database}`"):
+                connection.exec_driver_sql(statement)
+            for statement in filter(str.strip, schema.split(";\n")):
+                connection.exec_driver_sql(statement)
+        return made[-1]
+
+    yield make
+    with administration.connect() as connection:
+        for url in made:
+            connection.exec_driver_sql(f"DROP DATABASE `{url.database}`")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.mysql import MysqlImages
 from cata_pipeline.images.objects import StoredPicture, digest, path_without_extension, store
 from cata_pipeline.images.picture_url import host_of
 from cata_pipeline.images.postgresql import PostgresImages
@@ -69,11 +70,13 @@ def copy_images(
 
 
 def _tenant_images(engine: sa.Engine) -> TenantImages:
-    if engine.dialect.name != "postgresql":
-        raise DatabaseError(
-            f"Pictures can be copied for tenants on PostgreSQL; this tenant's database is {engine.dialect.name}."
-        )
-    return PostgresImages(engine)
+    if engine.dialect.name == "postgresql":
+        return PostgresImages(engine)
+    if engine.dialect.name == "mysql":
+        return MysqlImages(engine)
+    raise DatabaseError(
+        f"Pictures can be copied for tenants on PostgreSQL, MySQL and MariaDB; this one's is {engine.dialect.name}."
+    )
 
 
 @dataclass(frozen=True, slots=True)

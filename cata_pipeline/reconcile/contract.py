@@ -18,7 +18,8 @@ class ActualColumn:
     `type` is the engine's full type name, of a domain that of its base. `max_characters` limits text, `max_magnitude`
     (exclusive) limits numbers, `labels` are all that an enumeration takes; None where there is no such limit. `whole`
     numbers take no fraction. `fills_itself` covers defaults, identities and generated columns; `default` is the
-    default's expression, which also stands in for a missing value where NULL is not allowed.
+    default's expression, which also stands in for a missing value where NULL is not allowed. `max_bytes` limits text
+    in UTF-8, `basic_plane_only` takes no 4-byte characters, and `unfit` says why a sync cannot write the column at all.
     """
 
     type: str
@@ -29,6 +30,9 @@ class ActualColumn:
     whole: bool = False
     labels: frozenset[str] | None = None
     default: str | None = None
+    max_bytes: int | None = None
+    basic_plane_only: bool = False
+    unfit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,10 @@ def _bind_table(table: Table, actual: ActualTable, problems: list[str], skipped:
     problems += [
         f"{table.name}.{c.name} is {c.actual.type}, which drops trailing spaces; a key has to keep every byte"
         for c in columns
-        if c.rule is Rule.KEY and c.actual.type.startswith("character(")
+        if c.rule is Rule.KEY and c.actual.type.startswith(("character(", "char("))
+    ]
+    problems += [
+        f"{table.name}.{c.name} {c.actual.unfit}" for c in columns if c.actual.unfit and c.rule is not Rule.NEVER
     ]
     if "id" in actual.columns and frozenset({"id"}) not in actual.unique_keys:
         problems.append(f"{table.name} has no unique key on (id), by which menus refer to it")

@@ -23,7 +23,7 @@ from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.postgresql_statements import TableStatements
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
-from cata_pipeline.reconcile.session import LostRaceError
+from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
 
 _LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
 
@@ -87,10 +87,6 @@ _CSV_BATCH_ROWS = 20_000
 _MAX_ROUNDS = 5
 _DETAIL_CHARACTERS = 200
 
-_UNTOUCHED = "Nothing was written."
-_COMMITTING = "It is not known whether the rows were written. Sync again: that is harmless, and tells."
-_COMMITTED = "The rows are written, but the report is not complete."
-
 
 class PostgresqlSession:
     """A `TenantSession` on PostgreSQL; a context manager."""
@@ -99,7 +95,7 @@ class PostgresqlSession:
         self._url = url
         self._run_id = run_id
         self._tables: tuple[TableStatements, ...] = ()
-        self._state = _UNTOUCHED
+        self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
         # As keywords: libpq does not read a URL's spaces and zero bytes as SQLAlchemy writes them.
@@ -182,6 +178,10 @@ class PostgresqlSession:
             child_hides=sum(hides for _, hides in children),
         )
 
+    def collisions(self) -> Collisions:
+        """None: unique keys compare bytes here."""
+        return Collisions()
+
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
         """What applying the plan would do, judged on the rows as they are now."""
         for table in self._tables:
@@ -214,8 +214,8 @@ class PostgresqlSession:
                 self._apply(table, patient=patient)
             counts = self._counts()
             before_commit()
-            self._state = _COMMITTING
-        self._state = _COMMITTED
+            self._state = COMMITTING
+        self._state = COMMITTED
         return counts
 
     def changes(self) -> Iterator[Change]:
@@ -303,11 +303,6 @@ def _actual_column(
         labels=frozenset(labels) if labels else None,
         default=default,
     )
-
-
-def shown(url: URL) -> str:
-    """A database URL fit for a message: no user, no password, no options."""
-    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database}"
 
 
 def _first_line(error: psycopg.Error) -> str:

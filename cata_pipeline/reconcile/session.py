@@ -5,17 +5,36 @@ Add an engine as a module beside `postgresql.py`, and name it in `steps.open_ses
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
+from sqlalchemy.engine import URL
 
+from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.reconcile.contract import ActualTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 
+UNTOUCHED = "Nothing was written."
+COMMITTING = "It is not known whether the rows were written. Sync again: that is harmless, and tells."
+COMMITTED = "The rows are written, but the report is not complete."
+"""What an error means for the rows, by how far the transaction had come."""
+
 
 class LostRaceError(Exception):
     """A deadlock or a lock that a merchant's transaction held too long: all was rolled back, and may be tried again."""
+
+
+@dataclass(frozen=True)
+class Collisions:
+    """Staged rows that a unique key takes for another row although their keys differ byte for byte.
+
+    `children` counts rows of the structure tables.
+    """
+
+    items: tuple[Rejection, ...] = ()
+    children: int = 0
 
 
 class TenantSession(Protocol):
@@ -35,6 +54,10 @@ class TenantSession(Protocol):
 
     def plan(self, *, received: int, rejected: int) -> PlanCounts:
         """Find the rows that would really change, without locking any."""
+        ...
+
+    def collisions(self) -> Collisions:
+        """What the plan left out because of a unique key; the plan's `rejected` counts its items already."""
         ...
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
@@ -62,3 +85,8 @@ class TenantSession(Protocol):
     def stale_codes(self, limit: int) -> tuple[str, ...]:
         """Item codes of the tenant that the snapshot does not name, in order."""
         ...
+
+
+def shown(url: URL) -> str:
+    """A database URL fit for a message: no user, no password, no options."""
+    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database}"

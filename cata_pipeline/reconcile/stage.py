@@ -157,15 +157,32 @@ def _column_problems(values: pa.ChunkedArray, column: BoundColumn) -> Iterator[t
     if not actual.nullable and actual.default is None and values.null_count:
         for row in _where(values.is_null()):
             yield row, "is not given; the column takes no NULL and has no default"
-    if actual.max_characters is not None and kind in {Kind.TEXT, Kind.JSON}:
-        lengths = pc.utf8_length(values)
-        for row in _where(pc.greater(lengths, actual.max_characters)):
-            yield row, f"has {lengths[row].as_py()} characters; the column takes {actual.max_characters}"
+    if kind in {Kind.TEXT, Kind.JSON}:
+        yield from _text_problems(values, actual)
     if actual.labels is not None:
         for row in _where(pc.invert(pc.is_in(values, pa.array([*actual.labels, None], pa.string())))):
             yield row, f"is {values[row].as_py()!r}; the column takes {', '.join(sorted(actual.labels))}"
     if kind is Kind.DECIMAL:
         yield from _number_problems(values, actual)
+
+
+def _text_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tuple[int, str]]:
+    if actual.max_characters is not None:
+        lengths = pc.utf8_length(values)
+        for row in _where(pc.greater(lengths, actual.max_characters)):
+            yield row, f"has {lengths[row].as_py()} characters; the column takes {actual.max_characters}"
+    if actual.max_bytes is not None:
+        lengths = pc.binary_length(values)
+        for row in _where(pc.greater(lengths, actual.max_bytes)):
+            yield row, f"has {lengths[row].as_py()} bytes; the column takes {actual.max_bytes}"
+    if actual.basic_plane_only:
+        for row in _where(beyond_basic_plane(values)):
+            yield row, "holds a 4-byte character, such as an emoji; the column takes none (utf8mb3)"
+
+
+def beyond_basic_plane(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each text holds a character that takes four bytes in UTF-8."""
+    return pc.match_substring_regex(texts, r"[\x{10000}-\x{10FFFF}]")
 
 
 def _number_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tuple[int, str]]:

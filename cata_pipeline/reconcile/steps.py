@@ -67,6 +67,7 @@ def reconcile(
         rejected = record.rejected + len(staged.rejections)
         session.stage(contract, staged.tables)
         counts = session.plan(received=record.received, rejected=rejected)
+        collisions = session.collisions()
         findings = guard.judge(counts, allow)
         stale_sample = session.stale_codes(SAMPLE) if counts.stale else ()
         if dry_run:
@@ -78,16 +79,16 @@ def reconcile(
     path, warnings = _store_changes(outcome.file, bucket, changes_path(record.path, run_id))
     return ReconcileReport(
         items_in_snapshot=counts.staged,
-        rejected=rejected,
+        rejected=counts.rejected,
         items=outcome.items,
         children=outcome.children,
-        children_rejected=staged.children_rejected,
+        children_rejected=staged.children_rejected + collisions.children,
         stale=counts.stale,
         findings=findings,
         skipped=contract.skipped,
         sample=outcome.sample,
         stale_sample=stale_sample,
-        rejections=(*snapshot.rejections, *staged.rejections)[:SAMPLE],
+        rejections=(*snapshot.rejections, *staged.rejections, *collisions.items)[:SAMPLE],
         changes_path=path,
         warnings=warnings,
         dry_run=dry_run,
@@ -97,9 +98,14 @@ def reconcile(
 
 def open_session(database: URL, run_id: str) -> AbstractContextManager[TenantSession]:
     """A session of the engine that `database` names; raises `DatabaseError` when there is none or it is unreachable."""
-    if database.get_backend_name() == "postgresql":
+    engine = database.get_backend_name()
+    if engine == "postgresql":
         return postgresql.PostgresqlSession(database, run_id)
-    raise DatabaseError(f"No engine here reconciles {database.get_backend_name()} databases; expected postgresql.")
+    if engine == "mysql":
+        from cata_pipeline.reconcile import mysql
+
+        return mysql.MysqlSession(database, run_id)
+    raise DatabaseError(f"No engine here reconciles {engine} databases; expected postgresql or mysql.")
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 import pytest
 
 from cata_pipeline.errors import ContractError, DatabaseError
-from cata_pipeline_tests.reconcile.conftest import SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
 from cata_pipeline_tests.reconcile.test_ownership import MILK
+
+ENGINES = BOTH_ENGINES
 
 
 def test_a_database_without_items_is_refused_and_says_what_it_found(tenant: SyncedTenant) -> None:
-    tenant.edit("DROP TABLE items CASCADE")
+    tenant.drop_table("items")
     with pytest.raises(ContractError, match=r"has no table items .*item_modifiers"):
         tenant.sync(latte())
 
@@ -25,7 +27,7 @@ def test_every_missing_required_column_is_listed_at_once(tenant: SyncedTenant) -
 
 def test_absent_optional_columns_and_structure_tables_are_skipped_and_said(tenant: SyncedTenant) -> None:
     tenant.edit("ALTER TABLE items DROP COLUMN category, DROP COLUMN variant_options")
-    tenant.edit("DROP TABLE item_modifiers CASCADE")
+    tenant.drop_table("item_modifiers")
     report = tenant.sync(latte(modifier_groups=(MILK,)))
     assert report.items.inserted == 1
     assert set(report.skipped) >= {

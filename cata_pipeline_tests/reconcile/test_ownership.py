@@ -6,7 +6,9 @@ import pytest
 
 from cata_pipeline.catalog.model import BundleComponent, Modifier, ModifierGroup, VariantOption
 from cata_pipeline.reconcile.policy import ownership_markdown
-from cata_pipeline_tests.reconcile.conftest import SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+
+ENGINES = BOTH_ENGINES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "field-ownership.md"
 
@@ -40,6 +42,7 @@ def test_an_item_code_is_kept_byte_for_byte(tenant: SyncedTenant, code: str) -> 
 
 
 def test_codes_that_differ_only_in_case_or_spaces_are_different_items(tenant: SyncedTenant) -> None:
+    tenant.distinguish_codes()
     codes = ["LAT", "lat", "LAT ", " LAT"]
     assert tenant.sync(*[latte(item_code=code) for code in codes]).items.inserted == 4
     assert tenant.sync(*[latte(item_code=code) for code in codes]).unchanged == 4
@@ -110,10 +113,7 @@ def test_an_inactive_product_is_hidden_and_shown_again(tenant: SyncedTenant) -> 
 
 
 def test_visibility_in_a_number_column_works_alike(tenant: SyncedTenant) -> None:
-    tenant.edit(
-        "ALTER TABLE items ALTER visible DROP DEFAULT, ALTER visible TYPE smallint USING visible::int,"
-        " ALTER visible SET DEFAULT 1"
-    )
+    tenant.keep_visibility_in_a_number()
     tenant.sync(latte())
     assert tenant.sync(latte(is_active=False)).items.hidden == 1
     assert tenant.item("LAT-L")["visible"] == 0
@@ -241,12 +241,10 @@ def test_a_second_sync_of_the_same_snapshot_writes_nothing(tenant: SyncedTenant)
     snapshot = tenant.snapshot(items)
     tenant.apply(snapshot)
     tables = ("items", "item_modifiers", "item_modifier_options", "item_bundle_components")
-    state = {table: tenant.rows(f"SELECT xmin::text, xmax::text, * FROM {table} ORDER BY id") for table in tables}
-    [sequence] = tenant.rows("SELECT last_value FROM items_id_seq")
+    state = {table: tenant.state(table) for table in tables}
+    next_id = tenant.next_item_id()
     report = tenant.apply(snapshot)
     assert report.unchanged == report.items_in_snapshot == 2
     assert report.changes_path is None
-    assert {
-        table: tenant.rows(f"SELECT xmin::text, xmax::text, * FROM {table} ORDER BY id") for table in tables
-    } == state
-    assert tenant.rows("SELECT last_value FROM items_id_seq") == [sequence]
+    assert {table: tenant.state(table) for table in tables} == state
+    assert tenant.next_item_id() == next_id

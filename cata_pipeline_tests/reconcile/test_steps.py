@@ -13,8 +13,10 @@ from sqlalchemy.engine import Connection
 
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.errors import DatabaseError, GuardRefusedError
-from cata_pipeline_tests.reconcile.conftest import SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
 from cata_pipeline_tests.reconcile.test_ownership import MILK, SUGAR
+
+ENGINES = BOTH_ENGINES
 
 
 def changes_of(tenant: SyncedTenant, path: str) -> set[tuple[Any, ...]]:
@@ -42,10 +44,10 @@ def test_the_change_file_holds_old_and_new_values_beside_the_snapshot(tenant: Sy
 def test_a_dry_run_tells_what_would_happen_and_writes_nothing(tenant: SyncedTenant) -> None:
     tenant.sync(latte(), latte(item_code="EDITED"))
     tenant.edit("UPDATE items SET name = 'Ours' WHERE item_code = 'EDITED'")
-    before = tenant.rows("SELECT xmin::text, * FROM items ORDER BY id")
+    before = tenant.state("items")
     new = [latte(name="New", is_active=False), latte(item_code="EDITED", name="New"), latte(item_code="MORE")]
     report = tenant.sync(*new, dry_run=True)
-    assert tenant.rows("SELECT xmin::text, * FROM items ORDER BY id") == before
+    assert tenant.state("items") == before
     assert (report.items.inserted, report.items.updated, report.items.renamed) == (1, 2, 1)
     assert (report.items.names_kept, report.items.hidden, report.changes_path) == (1, 1, None)
     assert ("LAT-L", "name", "Latte", "New") in {(c.item_code, c.column, c.old, c.new) for c in report.sample}
@@ -62,10 +64,10 @@ def test_a_refused_sync_writes_nothing_and_an_allowance_lasts_one_run(tenant: Sy
     items = [latte(item_code=f"I{n:02}") for n in range(30)]
     hidden = [latte(item_code=f"I{n:02}", is_active=False, name="New") for n in range(30)]
     tenant.sync(*items)
-    before = tenant.rows("SELECT xmin::text, * FROM items ORDER BY id")
+    before = tenant.state("items")
     with pytest.raises(GuardRefusedError, match="--allow hide=30"):
         tenant.sync(*hidden)
-    assert tenant.rows("SELECT xmin::text, * FROM items ORDER BY id") == before
+    assert tenant.state("items") == before
     assert tenant.sync(*hidden, allow={"hide": 30}).items.hidden == 30
     tenant.sync(*items)
     with pytest.raises(GuardRefusedError):
