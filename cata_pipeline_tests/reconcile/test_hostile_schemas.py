@@ -183,3 +183,11 @@ def test_a_connection_lost_before_the_commit_says_that_nothing_was_written(tenan
     with pytest.raises(DatabaseError, match=r"Nothing was written\."):
         tenant.sync(latte(name="New"))
     assert tenant.item("LAT-L")["name"] == "Latte"
+
+
+def test_a_row_that_got_another_code_meanwhile_is_a_merchants_own(tenant: SyncedTenant) -> None:
+    tenant.sync(latte(), latte(item_code="OTHER"))
+    tenant.before_write = lambda: tenant.edit("UPDATE items SET item_code = 'MINE' WHERE item_code = 'LAT-L'")
+    report = tenant.sync(latte(name="New"), latte(item_code="OTHER"))
+    assert (report.items.inserted, report.items.updated) == (1, 0)
+    assert (tenant.item("MINE")["name"], tenant.item("LAT-L")["name"]) == ("Latte", "New")
