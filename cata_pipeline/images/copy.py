@@ -20,7 +20,6 @@ import sqlalchemy as sa
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.buckets import Bucket
-from cata_pipeline.errors import DatabaseError
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import NotModified, fetch
@@ -28,16 +27,16 @@ from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.mysql import MysqlImages
 from cata_pipeline.images.objects import StoredPicture, digest, path_without_extension, store
 from cata_pipeline.images.picture_url import host_of
-from cata_pipeline.images.postgresql import PostgresImages
 from cata_pipeline.images.result import MAX_FAILURES, ImageFailure, ImageResult
-from cata_pipeline.images.tenant_items import PicturedItem, TenantImages, Verdict, WriteBack
+from cata_pipeline.images.tenant_images import TenantImages
+from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline.images.work_list import DueUrl, work_list
 
-_COUNTED_VERDICTS = {Verdict.WRITTEN: "written_back", Verdict.OVERRIDDEN: "overridden"}
+_COUNTED_VERDICTS = {Verdict.WRITTEN: "written_back", Verdict.OVERRIDDEN: "overridden", Verdict.BUSY: "failed"}
+_BUSY = "somebody else was changing the item all the while; the copy is stored and shown by the next run"
 
 
 def _utc_now() -> datetime:
@@ -64,19 +63,9 @@ def copy_images(
     """
     limits = limits or CopyLimits()
     copy = _Copy(
-        tenant_id, _tenant_images(tenant_engine), Ledger(control, tenant_id), bucket, policy, inspector, now, limits
+        tenant_id, TenantImages(tenant_engine), Ledger(control, tenant_id), bucket, policy, inspector, now, limits
     )
     return copy.run()
-
-
-def _tenant_images(engine: sa.Engine) -> TenantImages:
-    if engine.dialect.name == "postgresql":
-        return PostgresImages(engine)
-    if engine.dialect.name == "mysql":
-        return MysqlImages(engine)
-    raise DatabaseError(
-        f"Pictures can be copied for tenants on PostgreSQL, MySQL and MariaDB; this one's is {engine.dialect.name}."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +193,13 @@ class _Copy:
 
     def _count_failure(self, due: DueUrl, entry: LedgerEntry) -> None:
         self._counts["failed"] += len(due.items)
+        assert entry.failure is not None
+        assert entry.next_try_at is not None
+        self._sample(ImageFailure(due.items[0].item_code, host_of(due.url), entry.failure, entry.next_try_at))
+
+    def _sample(self, failure: ImageFailure) -> None:
         if len(self._failures) < MAX_FAILURES:
-            assert entry.failure is not None
-            assert entry.next_try_at is not None
-            self._failures.append(
-                ImageFailure(due.items[0].item_code, host_of(due.url), entry.failure, entry.next_try_at)
-            )
+            self._failures.append(failure)
 
     async def _flush(self) -> None:
         batch, self._pending = self._pending, []
@@ -238,9 +228,12 @@ class _Copy:
                 if (item := showing.item).shown != showing.path
             ]
             verdicts = self._tenant.write_back(wishes) if wishes else {}
-            for verdict in verdicts.values():
+            for wish in wishes:
+                verdict = verdicts[wish.item_code]
                 if verdict in _COUNTED_VERDICTS:
                     counts[_COUNTED_VERDICTS[verdict]] += 1
+                if verdict is Verdict.BUSY:
+                    self._sample(ImageFailure(wish.item_code, host_of(wish.url), _BUSY, self._now()))
         return counts
 
 

@@ -1,13 +1,10 @@
-"""What the picture copy reads from and writes to a tenant's `items`: types, the rule of whose picture a row shows, and
-the protocol that an engine implements.
+"""What the picture copy reads from and writes to a tenant's `items`: types, and the rule of whose picture a row shows.
 
-Add an engine as a module beside `postgresql.py`. SQL must not live here, nor anything about hosts or objects.
+SQL belongs in `tenant_images.py`; nothing about hosts or objects may live here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,7 @@ class Verdict(Enum):
     ADOPTED = auto()  # showed the path already
     OVERRIDDEN = auto()  # shows a picture of the tenant's own people
     MOVED = auto()  # the provider names another picture by now, or the item is gone: the next run's work
+    BUSY = auto()  # another session holds the row: the next run's work
 
 
 def judge(wish: WriteBack, url: str | None, shown: str | None) -> Verdict:
@@ -51,20 +49,3 @@ def judge(wish: WriteBack, url: str | None, shown: str | None) -> Verdict:
     if not shown or shown in wish.ours:
         return Verdict.WRITTEN
     return Verdict.OVERRIDDEN
-
-
-class TenantImages(Protocol):
-    """A tenant's `items`, as far as pictures go; every method may raise `DatabaseError`."""
-
-    def pictured(self, url_characters: int, page_items: int) -> Iterator[Sequence[PicturedItem]]:
-        """All items with a non-empty `external_image_url`, by item code, in pages.
-
-        Of a longer URL only the first `url_characters` come: it is refused anyway, and pictures written out as
-        `data:` URLs would fill the memory.
-        """
-
-    def write_back(self, wishes: Sequence[WriteBack]) -> Mapping[str, Verdict]:
-        """Point `main_image_url` at our copies, in one transaction, where `judge` says so; one verdict an item code.
-
-        Rows that need no change are neither locked nor written.
-        """

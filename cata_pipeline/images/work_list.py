@@ -11,7 +11,8 @@ from datetime import datetime
 from cata_pipeline.images.due import NEVER_SEEN, LedgerEntry, fetch_is_due, is_behind
 from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.tenant_items import PicturedItem, TenantImages
+from cata_pipeline.images.tenant_images import TenantImages
+from cata_pipeline.images.tenant_items import PicturedItem
 
 
 @dataclass(slots=True)

@@ -1,0 +1,168 @@
+"""A tenant's `items` as the picture copy reads and writes them: the work list, and the guarded write-back.
+
+All SQL of the picture copy on a tenant database lives here; what differs between engines is one `_Engine` each, which
+is what a new one adds. Whose picture a row shows is decided by `tenant_items.judge`, on the row as it is while locked.
+A server may find more codes than were asked for, as its collation has it; which of them is meant is decided here, byte
+for byte.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from cata_pipeline.errors import DatabaseError
+from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack, judge
+
+_log = logging.getLogger(__name__)
+
+TRIES = 10
+_PAUSE_SECONDS = 0.5  # with jitter
+
+_ITEMS = sa.table("items", sa.column("item_code"), sa.column("external_image_url"), sa.column("main_image_url"))
+_CODE, _URL, _SHOWN = _ITEMS.c.item_code, _ITEMS.c.external_image_url, _ITEMS.c.main_image_url
+
+_Row = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What an engine says in its own way.
+
+    `exact` compares and sorts an item code by its bytes, as the keys that `spelled` makes of codes. `limit_waiting` is
+    for a table that somebody alters; `contention` holds the driver's codes of deadlocks and timed out locks.
+    """
+
+    exact: sa.ColumnElement[bytes] | sa.ColumnElement[str]
+    spelled: Callable[[str], bytes | str]
+    limit_waiting: sa.TextClause
+    contention: frozenset[object]
+    code_of: Callable[[BaseException], object]
+
+
+_ENGINES = {
+    "postgresql": _Engine(
+        exact=sa.cast(_CODE, sa.Text).collate("C"),
+        spelled=str,
+        limit_waiting=sa.text("SET LOCAL lock_timeout = '2s'"),
+        contention=frozenset({"40P01", "55P03"}),
+        code_of=lambda error: getattr(error, "sqlstate", None),
+    ),
+    "mysql": _Engine(
+        exact=sa.cast(_CODE, sa.LargeBinary),
+        spelled=str.encode,
+        limit_waiting=sa.text("SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2"),
+        contention=frozenset({1205, 1213}),
+        code_of=lambda error: error.args[0] if error.args else None,
+    ),
+}
+
+
+class TenantImages:
+    """A tenant's `items`, as far as pictures go; every method may raise `DatabaseError`.
+
+    `engine` is one of PostgreSQL, MySQL 8 or MariaDB 10.6+; `sleep` takes seconds.
+    """
+
+    def __init__(self, engine: sa.Engine, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        if engine.dialect.name not in _ENGINES:
+            raise DatabaseError(
+                f"Pictures can be copied for tenants on PostgreSQL, MySQL and MariaDB; this is {engine.dialect.name}."
+            )
+        self._own = _ENGINES[engine.dialect.name]
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
+        self._sleep = sleep
+
+    def pictured(self, url_characters: int, page_items: int) -> Iterator[Sequence[PicturedItem]]:
+        """All items with a non-empty `external_image_url`, in pages, by the bytes of their codes.
+
+        Of a longer URL only the first `url_characters` come: it is refused anyway, and pictures written out as
+        `data:` URLs would fill the memory.
+        """
+        statement = (
+            sa.select(_CODE, sa.func.left(_URL, url_characters), _SHOWN)
+            # Not <> '': most collations of MySQL call a text of spaces empty.
+            .where(sa.func.length(_URL) > 0, _CODE.is_not(None))
+            .order_by(self._own.exact)
+        )
+        try:
+            with self._engine.connect() as connection:
+                rows = connection.execute(statement, execution_options={"yield_per": page_items})
+                for page in rows.partitions(page_items):
+                    yield [PicturedItem(*row) for row in page]
+        except DBAPIError as error:
+            raise self._refused("read the pictures of items", error) from error
+
+    def write_back(self, wishes: Sequence[WriteBack]) -> Mapping[str, Verdict]:
+        """Point `main_image_url` at our copies where `judge` says so; one verdict an item code.
+
+        Rows that need no change are neither locked nor written. A row that another session holds is never waited for
+        (that could make a merchant the victim of a deadlock): it is tried again, `TRIES` times in all, each time in a
+        transaction of its own, and then `BUSY`.
+        """
+        verdicts: dict[str, Verdict] = {}
+        waiting = {wish.item_code: wish for wish in wishes}
+        for attempt in range(1, TRIES + 1):
+            verdicts |= self._write_free(waiting)
+            waiting = {code: wish for code, wish in waiting.items() if verdicts[code] is Verdict.BUSY}
+            if not waiting or attempt == TRIES:
+                break
+            _log.info("%d rows of items are locked by others; try %d of %d", len(waiting), attempt, TRIES)
+            self._sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+        return verdicts
+
+    def _write_free(self, wishes: Mapping[str, WriteBack]) -> dict[str, Verdict]:
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(self._own.limit_waiting)
+                verdicts = _judged(wishes, _rows(connection, wishes))
+                hopeful = {code: wishes[code] for code, verdict in verdicts.items() if verdict is Verdict.WRITTEN}
+                free = _rows(connection, hopeful, lock=True)
+                verdicts |= dict.fromkeys(hopeful, Verdict.BUSY)
+                verdicts |= _judged({code: hopeful[code] for code in free if code in hopeful}, free)
+                self._write(
+                    connection, [wish for wish in hopeful.values() if verdicts[wish.item_code] is Verdict.WRITTEN]
+                )
+                return verdicts
+        except DBAPIError as error:
+            if error.orig is None or self._own.code_of(error.orig) not in self._own.contention:
+                raise self._refused(f"write the paths of {len(wishes)} pictures", error) from error
+            return dict.fromkeys(wishes, Verdict.BUSY)
+
+    def _write(self, connection: sa.Connection, wishes: Sequence[WriteBack]) -> None:
+        """Write to rows that were judged while locked, by one statement."""
+        if not wishes:
+            return
+        paths = {self._own.spelled(wish.item_code): wish.path for wish in wishes}
+        path = sa.case(paths, value=self._own.exact, else_=_SHOWN)
+        codes = [wish.item_code for wish in wishes]
+        connection.execute(sa.update(_ITEMS).where(_CODE.in_(codes)).values({_SHOWN: path}))
+
+    def _refused(self, task: str, error: DBAPIError) -> DatabaseError:
+        check = (
+            "Check that it can be reached."
+            if isinstance(error, OperationalError)
+            else "Check its items table and our role's rights."
+        )
+        told = str(error.orig.args[-1]).strip() if error.orig and error.orig.args else ""
+        first_line = told.splitlines()[0].rstrip(".") if told else "no message"
+        return DatabaseError(f"The tenant database did not let us {task}: {first_line}. {check}")
+
+
+def _judged(wishes: Mapping[str, WriteBack], rows: Mapping[str, _Row]) -> dict[str, Verdict]:
+    return {code: judge(wish, *rows.get(code, (None, None))) for code, wish in wishes.items()}
+
+
+def _rows(connection: sa.Connection, codes: Collection[str], *, lock: bool = False) -> dict[str, _Row]:
+    """URL and picture of the rows that the codes find; with `lock`, of those that nobody else holds."""
+    if not codes:
+        return {}
+    statement = sa.select(_ITEMS).where(_CODE.in_(list(codes))).order_by(_CODE)
+    if lock:
+        # No key is written, so on PostgreSQL a merchant's insert that refers to the row is not in the way.
+        statement = statement.with_for_update(key_share=True, skip_locked=True)
+    return {code: (url, shown) for code, url, shown in connection.execute(statement)}
