@@ -27,15 +27,18 @@ from cata_pipeline.errors import CataError, UsageError
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.result import ImageResult
+from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.providers.registry import provider_named
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.guard import check_allowances
+from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
 from cata_pipeline.settings import Settings, parse_tenant_database_url
 from cata_pipeline.tenants import credentials
 from cata_pipeline.tenants.history import History, TenantRun
 from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
+from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mapping
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
 
@@ -146,6 +149,11 @@ class Pipeline:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # Here and not on first use, so that a wrong file stops a command before it serves any tenant.
+        self._mapping = SAME_NAMES
+        if settings.schema_mapping:
+            known = {table.name: [column.name for column in table.columns] for table in TABLES}
+            self._mapping = read_mapping(settings.schema_mapping, known)
 
     @cached_property
     def control(self) -> Engine:
@@ -182,8 +190,11 @@ class Pipeline:
         """Which addresses may be connected to."""
         return AddressPolicy(self.settings.private_endpoints)
 
-    def tenant_database(self, tenant: Tenant) -> URL:
-        """The URL of a tenant's database: its own, or the template's."""
+    def tenant_database(self, tenant: Tenant) -> TenantDatabase:
+        """A tenant's database: its own, or the template's."""
+        return TenantDatabase(self._tenant_database_url(tenant), self._mapping)
+
+    def _tenant_database_url(self, tenant: Tenant) -> URL:
         if tenant.database_url is None:
             return self.settings.tenant_database.url(tenant.id)
         text = tenant.database_url
@@ -220,11 +231,12 @@ class Pipeline:
         outcome = ImageOutcome(tenant_id)
         try:
             tenant = self.registry.tenant(tenant_id)
-            engine = sa.create_engine(self.tenant_database(tenant), poolclass=sa.NullPool, hide_parameters=True)
+            database = self.tenant_database(tenant)
+            engine = sa.create_engine(database.url, poolclass=sa.NullPool, hide_parameters=True)
             with tenant_lock(self.control, tenant_id, "images", run_id, wait_seconds=lock_wait_seconds):
                 result = copy_images(
                     tenant_id,
-                    tenant_engine=engine,
+                    tenant=TenantImages(engine, database.mapping),
                     control=self.control,
                     bucket=self.image_bucket,
                     policy=self.policy,

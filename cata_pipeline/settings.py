@@ -10,6 +10,7 @@ import re
 import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -58,6 +59,7 @@ class Settings:
 
     control_database: URL
     tenant_database: TenantDatabaseTemplate
+    schema_mapping: Path | None
     image_bucket: str
     snapshot_bucket: str
     image_base_url: str
@@ -90,6 +92,7 @@ class Settings:
             )
         control = read.parsed("CATA_DATABASE_URL", _control_url)
         template = read.parsed("CATA_TENANT_DATABASE_URL", _tenant_template)
+        mapping = read.parsed("CATA_SCHEMA_MAPPING", _file, required=False)
         images = read.parsed("CATA_IMAGE_BUCKET", _bucket)
         snapshots = read.parsed("CATA_SNAPSHOT_BUCKET", _bucket)
         base = read.parsed("CATA_IMAGE_BASE_URL", _base_url, required=False)
@@ -105,6 +108,7 @@ class Settings:
         return cls(
             control_database=control,
             tenant_database=template,
+            schema_mapping=mapping,
             image_bucket=images,
             snapshot_bucket=snapshots,
             image_base_url=base or f"https://storage.googleapis.com/{images}/",
@@ -181,6 +185,13 @@ def _tenant_template(text: str) -> TenantDatabaseTemplate:
 def parse_tenant_database_url(text: str) -> URL:
     """A tenant's own database URL; raises `ValueError` with a sentence that does not repeat the URL."""
     return _database_url(text, TENANT_DRIVERS)
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ValueError(f"is {text!r}, and there is no such file.")
+    return path
 
 
 def _bucket(text: str) -> str:

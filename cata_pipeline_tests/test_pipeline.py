@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -637,3 +638,32 @@ def test_a_second_image_copy_is_told_which_run_has_the_tenant(
         gate.set()
         thread.join()
     assert (first[0].error, first[0].counts["written_back"]) == (None, 1)
+
+
+def test_sync_and_image_copy_go_by_the_schema_mapping(
+    fleet: Fleet, new_id: Callable[[str], str], inspector: Inspector, tmp_path: Path
+) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('[items]\ntable = "products"\ncolumns = { item_code = "sku", main_image_url = "picture" }\n')
+    till = fleet.till()
+    till.sell(product(images=[till.picture]))
+    renaming = """
+        ALTER TABLE items RENAME item_code TO sku;
+        ALTER TABLE items RENAME main_image_url TO picture;
+        ALTER TABLE items RENAME TO products
+    """
+    tenant_id = fleet.add(new_id("renamed"), till.origin, rows=renaming)
+    pipeline = Pipeline(replace(fleet.pipeline(till).settings, schema_mapping=mapping))
+
+    assert pipeline.sync(tenant_id, SyncOrder(), "run-1").error is None
+    assert pipeline.copy_images(tenant_id, "run-2", inspector).counts["written_back"] == 1
+
+    [(sku, shown)] = fleet.rows(tenant_id, "SELECT sku, picture FROM products")
+    assert (sku, shown.partition("/")[0]) == ("LAT", tenant_id)
+
+
+def test_a_wrong_schema_mapping_stops_the_pipeline_before_any_tenant(fleet: Fleet, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('[products]\ntable = "items"\n')
+    with pytest.raises(UsageError, match=r"mapping\.toml is wrong: there is no table products; expected items, item_"):
+        Pipeline(replace(fleet.settings, schema_mapping=mapping))

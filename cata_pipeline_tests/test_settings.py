@@ -1,6 +1,7 @@
 """The environment: what is read, what is refused, and that no secret is ever told."""
 
 import ipaddress
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,15 @@ def test_four_variables_are_enough() -> None:
     assert settings.alert_webhook is None
     assert settings.timezone == "Asia/Jakarta"
     assert settings.production is False
+
+
+def test_a_schema_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
+    there = tmp_path / "mapping.toml"
+    there.touch()
+    assert Settings.from_environment({**COMPLETE, "CATA_SCHEMA_MAPPING": str(there)}).schema_mapping == there
+    assert problems(CATA_SCHEMA_MAPPING="gone.toml") == [
+        "CATA_SCHEMA_MAPPING is 'gone.toml', and there is no such file."
+    ]
 
 
 def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

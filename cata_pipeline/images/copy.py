@@ -46,7 +46,7 @@ def _utc_now() -> datetime:
 def copy_images(
     tenant_id: str,
     *,
-    tenant_engine: sa.Engine,
+    tenant: TenantImages,
     control: sa.Engine,
     bucket: Bucket,
     policy: AddressPolicy,
@@ -62,9 +62,7 @@ def copy_images(
     written until then stays, and the next copy goes on from there.
     """
     limits = limits or CopyLimits()
-    copy = _Copy(
-        tenant_id, TenantImages(tenant_engine), Ledger(control, tenant_id), bucket, policy, inspector, now, limits
-    )
+    copy = _Copy(tenant_id, tenant, Ledger(control, tenant_id), bucket, policy, inspector, now, limits)
     return copy.run()
 
 

@@ -11,20 +11,20 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack, judge
+from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 
 _log = logging.getLogger(__name__)
 
 TRIES = 10
 _PAUSE_SECONDS = 0.5  # with jitter
-
-_ITEMS = sa.table("items", sa.column("item_code"), sa.column("external_image_url"), sa.column("main_image_url"))
-_CODE, _URL, _SHOWN = _ITEMS.c.item_code, _ITEMS.c.external_image_url, _ITEMS.c.main_image_url
+_COLUMNS = ("item_code", "external_image_url", "main_image_url")
 
 _Row = tuple[str | None, str | None]
 
@@ -33,11 +33,11 @@ _Row = tuple[str | None, str | None]
 class _Engine:
     """What an engine says in its own way.
 
-    `exact` compares and sorts an item code by its bytes, as the keys that `spelled` makes of codes. `limit_waiting` is
-    for a table that somebody alters; `contention` holds the driver's codes of deadlocks and timed out locks.
+    `exact` makes an item code compare and sort by its bytes, as the keys that `spelled` makes of codes. `limit_waiting`
+    is for a table that somebody alters; `contention` holds the driver's codes of deadlocks and timed out locks.
     """
 
-    exact: sa.ColumnElement[bytes] | sa.ColumnElement[str]
+    exact: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[Any]]
     spelled: Callable[[str], bytes | str]
     limit_waiting: sa.TextClause
     contention: frozenset[object]
@@ -46,14 +46,14 @@ class _Engine:
 
 _ENGINES = {
     "postgresql": _Engine(
-        exact=sa.cast(_CODE, sa.Text).collate("C"),
+        exact=lambda code: sa.cast(code, sa.Text).collate("C"),
         spelled=str,
         limit_waiting=sa.text("SET LOCAL lock_timeout = '2s'"),
         contention=frozenset({"40P01", "55P03"}),
         code_of=lambda error: getattr(error, "sqlstate", None),
     ),
     "mysql": _Engine(
-        exact=sa.cast(_CODE, sa.LargeBinary),
+        exact=lambda code: sa.cast(code, sa.LargeBinary),
         spelled=str.encode,
         limit_waiting=sa.text("SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2"),
         contention=frozenset({1205, 1213}),
@@ -65,10 +65,13 @@ _ENGINES = {
 class TenantImages:
     """A tenant's `items`, as far as pictures go; every method may raise `DatabaseError`.
 
-    `engine` is one of PostgreSQL, MySQL 8 or MariaDB 10.6+; `sleep` takes seconds.
+    `engine` is one of PostgreSQL, MySQL 8 or MariaDB 10.6+; `mapping` says what it calls our tables and columns;
+    `sleep` takes seconds.
     """
 
-    def __init__(self, engine: sa.Engine, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, engine: sa.Engine, mapping: SchemaMapping = SAME_NAMES, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         if engine.dialect.name not in _ENGINES:
             raise DatabaseError(
                 f"Pictures can be copied for tenants on PostgreSQL, MySQL and MariaDB; this is {engine.dialect.name}."
@@ -76,6 +79,10 @@ class TenantImages:
         self._own = _ENGINES[engine.dialect.name]
         self._engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._sleep = sleep
+        columns: list[sa.ColumnClause[Any]] = [sa.column(mapping.column("items", name)) for name in _COLUMNS]
+        self._items = sa.table(mapping.table("items"), *columns)
+        self._code, self._url, self._shown = columns
+        self._exact_code = self._own.exact(self._code)
 
     def pictured(self, url_characters: int, page_items: int) -> Iterator[Sequence[PicturedItem]]:
         """All items with a non-empty `external_image_url`, in pages, by the bytes of their codes.
@@ -84,10 +91,10 @@ class TenantImages:
         `data:` URLs would fill the memory.
         """
         statement = (
-            sa.select(_CODE, sa.func.left(_URL, url_characters), _SHOWN)
+            sa.select(self._code, sa.func.left(self._url, url_characters), self._shown)
             # Not <> '': most collations of MySQL call a text of spaces empty.
-            .where(sa.func.length(_URL) > 0, _CODE.is_not(None))
-            .order_by(self._own.exact)
+            .where(sa.func.length(self._url) > 0, self._code.is_not(None))
+            .order_by(self._exact_code)
         )
         try:
             with self._engine.connect() as connection:
@@ -119,9 +126,9 @@ class TenantImages:
         try:
             with self._engine.begin() as connection:
                 connection.execute(self._own.limit_waiting)
-                verdicts = _judged(wishes, _rows(connection, wishes))
+                verdicts = _judged(wishes, self._rows(connection, wishes))
                 hopeful = {code: wishes[code] for code, verdict in verdicts.items() if verdict is Verdict.WRITTEN}
-                free = _rows(connection, hopeful, lock=True)
+                free = self._rows(connection, hopeful, lock=True)
                 verdicts |= dict.fromkeys(hopeful, Verdict.BUSY)
                 verdicts |= _judged({code: hopeful[code] for code in free if code in hopeful}, free)
                 self._write(
@@ -133,14 +140,24 @@ class TenantImages:
                 raise self._refused(f"write the paths of {len(wishes)} pictures", error) from error
             return dict.fromkeys(wishes, Verdict.BUSY)
 
+    def _rows(self, connection: sa.Connection, codes: Collection[str], *, lock: bool = False) -> dict[str, _Row]:
+        """URL and picture of the rows that the codes find; with `lock`, of those that nobody else holds."""
+        if not codes:
+            return {}
+        statement = sa.select(self._items).where(self._code.in_(list(codes))).order_by(self._code)
+        if lock:
+            # No key is written, so on PostgreSQL a merchant's insert that refers to the row is not in the way.
+            statement = statement.with_for_update(key_share=True, skip_locked=True)
+        return {code: (url, shown) for code, url, shown in connection.execute(statement)}
+
     def _write(self, connection: sa.Connection, wishes: Sequence[WriteBack]) -> None:
         """Write to rows that were judged while locked, by one statement."""
         if not wishes:
             return
         paths = {self._own.spelled(wish.item_code): wish.path for wish in wishes}
-        path = sa.case(paths, value=self._own.exact, else_=_SHOWN)
+        path = sa.case(paths, value=self._exact_code, else_=self._shown)
         codes = [wish.item_code for wish in wishes]
-        connection.execute(sa.update(_ITEMS).where(_CODE.in_(codes)).values({_SHOWN: path}))
+        connection.execute(sa.update(self._items).where(self._code.in_(codes)).values({self._shown.name: path}))
 
     def _refused(self, task: str, error: DBAPIError) -> DatabaseError:
         check = (
@@ -155,14 +172,3 @@ class TenantImages:
 
 def _judged(wishes: Mapping[str, WriteBack], rows: Mapping[str, _Row]) -> dict[str, Verdict]:
     return {code: judge(wish, *rows.get(code, (None, None))) for code, wish in wishes.items()}
-
-
-def _rows(connection: sa.Connection, codes: Collection[str], *, lock: bool = False) -> dict[str, _Row]:
-    """URL and picture of the rows that the codes find; with `lock`, of those that nobody else holds."""
-    if not codes:
-        return {}
-    statement = sa.select(_ITEMS).where(_CODE.in_(list(codes))).order_by(_CODE)
-    if lock:
-        # No key is written, so on PostgreSQL a merchant's insert that refers to the row is not in the way.
-        statement = statement.with_for_update(key_share=True, skip_locked=True)
-    return {code: (url, shown) for code, url, shown in connection.execute(statement)}

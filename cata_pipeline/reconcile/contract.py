@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from cata_pipeline.errors import ContractError
 from cata_pipeline.reconcile.policy import ITEMS, TABLES, Column, Rule, Table
+from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,16 @@ class ActualTable:
 
 @dataclass(frozen=True)
 class BoundColumn:
-    """A policy column that the table really has, with the rule that governs it there."""
+    """A policy column that the table really has, with what it is called there and the rule that governs it there."""
 
     column: Column
+    stored_name: str
     rule: Rule
     actual: ActualColumn
 
     @property
     def name(self) -> str:
-        """The column's name."""
+        """The policy's name of the column; reports and staged rows use it."""
         return self.column.name
 
     @property
@@ -64,14 +66,15 @@ class BoundColumn:
 
 @dataclass(frozen=True)
 class BoundTable:
-    """A policy table that the database really has."""
+    """A policy table that the database really has, with what it is called there."""
 
     table: Table
+    stored_name: str
     columns: tuple[BoundColumn, ...]
 
     @property
     def name(self) -> str:
-        """The table's name."""
+        """The policy's name of the table."""
         return self.table.name
 
     @property
@@ -88,6 +91,11 @@ class BoundTable:
         """One column by name, None where the table lacks it."""
         return next((column for column in self.columns if column.name == name), None)
 
+    @property
+    def stored_names(self) -> Mapping[str, str]:
+        """What the database calls each bound column, by the policy's name."""
+        return {column.name: column.stored_name for column in self.columns}
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -101,28 +109,33 @@ class Contract:
         """The table `items`, which is always there."""
         return self.tables[0]
 
+    def table(self, name: str) -> BoundTable:
+        """One table by the policy's name."""
+        return next(table for table in self.tables if table.name == name)
 
-def bind(actual: Mapping[str, ActualTable]) -> Contract:
-    """Hold the policy against the real tables.
+
+def bind(actual: Mapping[str, ActualTable], mapping: SchemaMapping = SAME_NAMES) -> Contract:
+    """Hold the policy against the real tables, by the names that the database has for them.
 
     Raises `ContractError` that lists every missing table, column and key at once.
     """
-    if ITEMS.name not in actual:
+    if mapping.table(ITEMS.name) not in actual:
         found = ", ".join(sorted(actual)) or "none of the tables this project knows"
         raise ContractError(
-            f"The tenant database has no table {ITEMS.name} (found: {found})."
+            f"The tenant database has no table {_called(ITEMS.name, mapping.table(ITEMS.name))} (found: {found})."
             " Check that the database URL points at this tenant's schema and that its owner has migrated it."
         )
     problems: list[str] = []
     skipped: list[str] = []
     bound: list[BoundTable] = []
     for table in TABLES:
-        if table.name not in actual:
-            skipped.append(f"table {table.name} is absent")
+        stored_name = mapping.table(table.name)
+        if stored_name not in actual:
+            skipped.append(f"table {_called(table.name, stored_name)} is absent")
         elif table.parent and table.parent not in [b.table for b in bound] and not problems:
             skipped.append(f"table {table.name} is not written because {table.parent.name} is absent")
         else:
-            bound.append(_bind_table(table, actual[table.name], problems, skipped))
+            bound.append(_bind_table(table, actual[stored_name], mapping, problems, skipped))
     if problems:
         raise ContractError(
             "The tenant database does not fit: "
@@ -132,40 +145,51 @@ def bind(actual: Mapping[str, ActualTable]) -> Contract:
     return Contract(tuple(bound), tuple(skipped))
 
 
-def _bind_table(table: Table, actual: ActualTable, problems: list[str], skipped: list[str]) -> BoundTable:
+def _bind_table(
+    table: Table, actual: ActualTable, mapping: SchemaMapping, problems: list[str], skipped: list[str]
+) -> BoundTable:
+    stored_table = mapping.table(table.name)
+
+    def stored(name: str) -> str:
+        return mapping.column(table.name, name)
+
+    def called(name: str) -> str:
+        return _called(f"{table.name}.{name}", f"{stored_table}.{stored(name)}")
+
     columns: list[BoundColumn] = []
     for column in table.columns:
-        found = actual.columns.get(column.name)
+        found = actual.columns.get(stored(column.name))
         if found is None:
             if column.required:
-                problems.append(f"{table.name}.{column.name} is missing")
+                problems.append(f"{called(column.name)} is missing")
             elif column.rule is not Rule.NEVER:
-                skipped.append(f"column {table.name}.{column.name} is absent")
+                skipped.append(f"column {called(column.name)} is absent")
             continue
-        columns.append(BoundColumn(column, _rule(column, actual), found))
-    known = {column.name for column in table.columns if column.rule is not Rule.NEVER}
+        rule = column.rule
+        if rule is Rule.WHILE_EQUAL and stored(column.companion) not in actual.columns:
+            rule = Rule.WHILE_NULL
+        columns.append(BoundColumn(column, stored(column.name), rule, found))
+    known = {stored(column.name) for column in table.columns if column.rule is not Rule.NEVER}
     problems += [
-        f"{table.name}.{name} is NOT NULL without a default, and a sync does not know what to put there"
+        f"{stored_table}.{name} is NOT NULL without a default, and a sync does not know what to put there"
         for name, found in actual.columns.items()
         if name not in known and not found.nullable and not found.fills_itself
     ]
     problems += [
-        f"{table.name}.{c.name} is {c.actual.type}, which drops trailing spaces; a key has to keep every byte"
+        f"{called(c.name)} is {c.actual.type}, which drops trailing spaces; a key has to keep every byte"
         for c in columns
         if c.rule is Rule.KEY and c.actual.type.startswith(("character(", "char("))
     ]
-    problems += [
-        f"{table.name}.{c.name} {c.actual.unfit}" for c in columns if c.actual.unfit and c.rule is not Rule.NEVER
-    ]
-    if "id" in actual.columns and frozenset({"id"}) not in actual.unique_keys:
-        problems.append(f"{table.name} has no unique key on (id), by which menus refer to it")
-    key = frozenset(c.name for c in table.columns if c.rule in {Rule.KEY, Rule.PARENT})
-    if key <= actual.columns.keys() and key not in actual.unique_keys:
-        problems.append(f"{table.name} has no unique key on ({', '.join(sorted(key))}), so equal rows could double")
-    return BoundTable(table, tuple(columns))
+    problems += [f"{called(c.name)} {c.actual.unfit}" for c in columns if c.actual.unfit and c.rule is not Rule.NEVER]
+    if stored("id") in actual.columns and frozenset({stored("id")}) not in actual.unique_keys:
+        problems.append(f"{stored_table} has no unique key on ({stored('id')}), by which menus refer to it")
+    key = frozenset(c.stored_name for c in columns if c.column.rule in {Rule.KEY, Rule.PARENT})
+    whole = len(key) == sum(c.rule in {Rule.KEY, Rule.PARENT} for c in table.columns)
+    if whole and key not in actual.unique_keys:
+        problems.append(f"{stored_table} has no unique key on ({', '.join(sorted(key))}), so equal rows could double")
+    return BoundTable(table, stored_table, tuple(columns))
 
 
-def _rule(column: Column, actual: ActualTable) -> Rule:
-    if column.rule is Rule.WHILE_EQUAL and column.companion not in actual.columns:
-        return Rule.WHILE_NULL
-    return column.rule
+def _called(ours: str, theirs: str) -> str:
+    """How a message names what the schema's owner may call otherwise."""
+    return ours if ours == theirs else f"{theirs} (our {ours})"

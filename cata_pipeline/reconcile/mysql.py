@@ -7,7 +7,7 @@ load's text in `mysql_load`. Rows are locked in key order, and a row that does n
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,7 @@ from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, BoundCol
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.mysql_load import insert_statements, load_file_statement, write_load_file
 from cata_pipeline.reconcile.mysql_statements import TableStatements
-from cata_pipeline.reconcile.policy import TABLES, Kind
+from cata_pipeline.reconcile.policy import Kind
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
 from cata_pipeline.reconcile.stage import beyond_basic_plane
@@ -113,15 +113,14 @@ class MysqlSession:
     ) -> None:
         self._connection.close()
 
-    def contract(self) -> dict[str, ActualTable]:
-        """The real columns and unique keys of the policy's tables that exist in the connected schema."""
-        names = [table.name for table in TABLES]
+    def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
+        """The real columns and unique keys of those tables that exist in the connected schema."""
         columns: dict[str, dict[str, ActualColumn]] = {}
-        for table, name, *described in self._rows(_COLUMNS.format(", ".join(_DESCRIBED)), [names]):
+        for table, name, *described in self._rows(_COLUMNS.format(", ".join(_DESCRIBED)), [list(names)]):
             actual = _actual_column(dict(zip(_DESCRIBED, described, strict=True)), mariadb=self._mariadb)
             columns.setdefault(table, {})[name] = actual
         parts: dict[tuple[str, str], list[tuple[str | None, int | None]]] = {}
-        for table, index, column, prefix in self._rows(_UNIQUE_KEYS, [names]):
+        for table, index, column, prefix in self._rows(_UNIQUE_KEYS, [list(names)]):
             parts.setdefault((table, index), []).append((column, prefix))
         keys: dict[str, set[frozenset[str]]] = {}
         for (table, _), members in parts.items():
@@ -132,10 +131,7 @@ class MysqlSession:
 
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
         """Load the staged rows into temporary tables, numbered in key order."""
-        bound_tables = {bound.name: bound for bound in contract.tables}
-        self._tables = tuple(
-            TableStatements(bound, bound_tables, compact_json=self._mariadb) for bound in contract.tables
-        )
+        self._tables = tuple(TableStatements(bound, contract, compact_json=self._mariadb) for bound in contract.tables)
         [(local_infile, largest)] = self._rows("SELECT @@local_infile, @@max_allowed_packet")
         for table in self._tables:
             rows = _storable(tables[table.name], table.key_columns)

@@ -13,12 +13,12 @@ the staged parent and item.
 
 # ruff: noqa: S608  identifiers come from the policy and the catalog, values never
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import cast
 
 import pyarrow as pa
 
-from cata_pipeline.reconcile.contract import BoundColumn, BoundTable
+from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.policy import Kind, Rule
 
 _TEXT_TYPES = ("varchar", "char", "tinytext", "text", "mediumtext", "longtext", "enum")
@@ -33,35 +33,38 @@ CHANGES_A_PAGE = 10_000
 class TableStatements:
     """The statements for one table of a tenant database; the outcome stays in temporary tables of the session.
 
-    `bound_tables` are those of the contract by name: a child row is known by its parents' keys too.
+    `contract` is there for the parents: a child row is known by their keys too.
     """
 
-    def __init__(self, bound: BoundTable, bound_tables: Mapping[str, BoundTable], *, compact_json: bool) -> None:
+    def __init__(self, bound: BoundTable, contract: Contract, *, compact_json: bool) -> None:
         self.name = bound.name
         self.bound = bound
         self.written = bound.written
         self.keys = bound.table.keys
-        self.key_columns = _key_columns(bound, bound_tables)
+        self._above = tuple(contract.table(table.name) for table in bound.table.ancestors())
+        self.key_columns = {column.column.source: column for table in (bound, *self._above) for column in table.keys}
         self.stage, self._plan, self._hides, self._before, self._after, self._hidden = (
             f"`cata_{kind}_{self.name}`" for kind in ("stage", "plan", "hide", "before", "after", "hidden")
         )
         self._compact_json = compact_json
-        self._target = f"`{self.name}`"
+        self._target = f"`{bound.stored_name}`"
+        self._id = _stored("t", bound, "id")
         self._key_targets, self._chain, self._parents = self._build_chain()
 
     def _build_chain(self) -> tuple[dict[str, str], str, str]:
         """Where each staged key lives; the FROM clause of the target with its parents; that of the parents alone."""
-        targets = {column.source: f"t.`{column.name}`" for column in self.bound.table.own_keys}
-        parents, below, foreign_key, joins_target = "", "t", self.bound.table.parent_column, ""
-        for depth, parent in enumerate(self.bound.table.ancestors()):
-            alias = f"u{depth}"
-            on = f" ON {alias}.`id` = {below}.`{foreign_key.name}`" if foreign_key else ""
+        targets = {column.column.source: f"t.`{column.stored_name}`" for column in self.bound.keys}
+        parents, joins_target, child, below = "", "", self.bound, "t"
+        for depth, parent in enumerate(self._above):
+            alias, foreign_key = f"u{depth}", child.table.parent_column
+            assert foreign_key is not None
+            on = f" ON {_stored(alias, parent, 'id')} = {_stored(below, child, foreign_key.name)}"
             if depth == 0:
-                parents, joins_target = f"`{parent.name}` {alias}", on
+                parents, joins_target = f"`{parent.stored_name}` {alias}", on
             else:
-                parents += f" JOIN `{parent.name}` {alias}{on}"
-            targets |= {column.source: f"{alias}.`{column.name}`" for column in parent.own_keys}
-            below, foreign_key = alias, parent.parent_column
+                parents += f" JOIN `{parent.stored_name}` {alias}{on}"
+            targets |= {column.column.source: f"{alias}.`{column.stored_name}`" for column in parent.keys}
+            child, below = parent, alias
         chain = f"({self._target} t JOIN ({parents}){joins_target})" if parents else f"{self._target} t"
         return targets, chain, f"({parents})"
 
@@ -95,8 +98,10 @@ class TableStatements:
     def _key_list(self, alias: str) -> str:
         return ", ".join(f"{alias}.`{key}`" for key in self.keys)
 
-    def _columns(self, alias: str) -> str:
-        return ", ".join(f"{alias}.`{column.name}`" for column in self.written)
+    @property
+    def _columns(self) -> str:
+        """The target's columns that a re-sync may write, under the policy's names."""
+        return ", ".join(f"t.`{column.stored_name}` AS `{column.name}`" for column in self.written)
 
     @property
     def _visible(self) -> BoundColumn:
@@ -121,7 +126,7 @@ class TableStatements:
             for key in self._own_keys
             if _is_text(self.key_columns[key])
         )
-        collides = f"(t.`id` IS NOT NULL AND ({respelled or 'FALSE'}))"
+        collides = f"({self._id} IS NOT NULL AND ({respelled or 'FALSE'}))"
         on = " AND ".join(
             [
                 *(self._same(key, "s") for key in self._parent_keys),
@@ -131,9 +136,9 @@ class TableStatements:
         return f"""
             CREATE TEMPORARY TABLE {self._plan} (
                 PRIMARY KEY (`n`), `locked` tinyint NOT NULL DEFAULT 0) ENGINE = InnoDB
-            SELECT s.`n`, t.`id` AS `target_id`, {collides} AS `collides`
+            SELECT s.`n`, {self._id} AS `target_id`, {collides} AS `collides`
             FROM {self.stage} s LEFT JOIN {self._chain} ON {on}
-            WHERE t.`id` IS NULL OR {collides} OR (s.`writable` AND ({self._differs("t")}))"""
+            WHERE {self._id} IS NULL OR {collides} OR (s.`writable` AND ({self._differs("t")}))"""
 
     def outcome_statements(self) -> Iterator[str]:
         """Temporary tables with the children to hide, and room for the outcome."""
@@ -141,8 +146,8 @@ class TableStatements:
         for table in (self._before, self._after):
             yield f"""
                 CREATE TEMPORARY TABLE {table} (PRIMARY KEY (`n`)) ENGINE = InnoDB
-                SELECT p.`n`, t.`id` AS `target_id`, {self._columns("t")}
-                FROM {self._plan} p JOIN {self._target} t ON t.`id` = p.`target_id` WHERE FALSE"""
+                SELECT p.`n`, {self._id} AS `target_id`, {self._columns}
+                FROM {self._plan} p JOIN {self._target} t ON {self._id} = p.`target_id` WHERE FALSE"""
         yield f"""
             CREATE TEMPORARY TABLE {self._hidden} (PRIMARY KEY (`n`)) ENGINE = InnoDB
             SELECT h.`n`, h.`target_id` FROM {self._hides} h WHERE FALSE"""
@@ -153,7 +158,7 @@ class TableStatements:
         head = f"""
             CREATE TEMPORARY TABLE {self._hides} (
                 `n` int unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB
-            SELECT {keys}, t.`id` AS `target_id`"""
+            SELECT {keys}, {self._id} AS `target_id`"""
         parent = self.bound.table.parent
         if parent is None:
             return f"{head} FROM {self._chain} WHERE FALSE"
@@ -189,8 +194,8 @@ class TableStatements:
         """Staged rows whose key is taken by a stored row of another spelling: number, item code, own key, theirs."""
         shown = self._own_keys[0]
         return f"""
-            SELECT s.`n`, s.`item_code`, s.`{shown}`, t.`{self.key_columns[shown].name}`
-            FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n` JOIN {self._target} t ON t.`id` = p.`target_id`
+            SELECT s.`n`, s.`item_code`, s.`{shown}`, {self._key_targets[shown]}
+            FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n` JOIN {self._target} t ON {self._id} = p.`target_id`
             WHERE p.`collides` AND s.`writable` ORDER BY s.`n`"""
 
     def rivals(self) -> str:
@@ -236,7 +241,8 @@ class TableStatements:
     def totals(self) -> str:
         """Items of the tenant, visible ones, and those that have a code."""
         visible = _is_true("t", self._visible)
-        return f"SELECT COUNT(*), COALESCE(SUM({visible}), 0), COUNT(t.`item_code`) FROM {self._target} t"
+        code = self._key_targets["item_code"]
+        return f"SELECT COUNT(*), COALESCE(SUM({visible}), 0), COUNT({code}) FROM {self._target} t"
 
     def count_visible(self) -> str:
         """Visible rows."""
@@ -246,7 +252,7 @@ class TableStatements:
         """Visible rows that the plan hides because the provider calls them inactive."""
         return f"""
             SELECT COUNT(*) FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            JOIN {self._target} t ON t.`id` = p.`target_id`
+            JOIN {self._target} t ON {self._id} = p.`target_id`
             WHERE {_is_true("t", self._visible)} AND NOT s.`is_active`"""
 
     def count_staged(self) -> str:
@@ -267,28 +273,30 @@ class TableStatements:
 
     def plan_counts(self) -> str:
         """Insertions, updates, and of the updates: hides, renames, dropped pictures, changed categories."""
-        stored = "t.`id` IS NOT NULL"
+        stored = f"{self._id} IS NOT NULL"
         category = self.bound.column("category")
+        picture = _stored("t", self.bound, "external_image_url")
         conditions = [
-            "t.`id` IS NULL",
+            f"{self._id} IS NULL",
             stored,
             f"{stored} AND {_is_true('t', self._visible)} AND NOT s.`is_active`",
             f"{stored} AND {self._differ(cast('BoundColumn', self.bound.column('original_name')), 't')}",
-            f"{stored} AND {_length('t')} > 0 AND {_length('s')} = 0",
+            f"{stored} AND {_length(picture)} > 0 AND {_length('s.`external_image_url`')} = 0",
             f"{stored} AND {self._differ(category, 't')}" if category else "FALSE",
         ]
         sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
         return f"""
             SELECT {sums} FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            LEFT JOIN {self._target} t ON t.`id` = p.`target_id`"""
+            LEFT JOIN {self._target} t ON {self._id} = p.`target_id`"""
 
     def stale_codes(self) -> str:
         """Item codes the snapshot does not name; one parameter, the limit."""
+        code = self._key_targets["item_code"]
         return f"""
-            SELECT t.`item_code` FROM {self._target} t
-            WHERE t.`item_code` IS NOT NULL
+            SELECT {code} FROM {self._target} t
+            WHERE {code} IS NOT NULL
               AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._all_same(self.keys)})
-            ORDER BY {_bytes("t.`item_code`")} LIMIT %s"""
+            ORDER BY {_bytes(code)} LIMIT %s"""
 
     def keep_before(self, locking: str = "") -> str:
         """Keep the values of the planned rows that exist; with a `locking` clause as they really are now.
@@ -298,9 +306,9 @@ class TableStatements:
         """
         return f"""
             INSERT INTO {self._before}
-            SELECT STRAIGHT_JOIN p.`n`, t.`id`, {self._columns("t")}
+            SELECT STRAIGHT_JOIN p.`n`, {self._id}, {self._columns}
             FROM {self._plan} p FORCE INDEX (PRIMARY) JOIN {self.stage} s ON s.`n` = p.`n`
-            JOIN {self._target} t ON t.`id` = p.`target_id` AND {self._all_same(self._own_keys)}
+            JOIN {self._target} t ON {self._id} = p.`target_id` AND {self._all_same(self._own_keys)}
             WHERE NOT p.`locked` ORDER BY p.`n` {locking}"""
 
     def settle_locked(self) -> Iterator[str]:
@@ -319,12 +327,12 @@ class TableStatements:
         the merchant's row without looking at its name).
         """
         columns = (*self.bound.keys, *self.written)
-        names, values = [column.name for column in columns], [_new(column) for column in columns]
+        names, values = [column.stored_name for column in columns], [_new(column) for column in columns]
         source = f"{self._plan} p FORCE INDEX (PRIMARY) STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`"
         parent_column = self.bound.table.parent_column
         if parent_column:
-            names.append(parent_column.name)
-            values.append("u0.`id`")
+            names.append(self.bound.stored_names[parent_column.name])
+            values.append(_stored("u0", self._above[0], "id"))
             source += f" JOIN {self._parents} ON {self._all_same(self._parent_keys)}"
         return f"""
             INSERT INTO {self._target} ({", ".join(f"`{name}`" for name in names)})
@@ -334,14 +342,14 @@ class TableStatements:
         """Give planned insertions that exist by now their target, so that they are updated like any other row."""
         return f"""
             UPDATE {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n` JOIN {self._chain} ON {self._all_same(self.keys)}
-            SET p.`target_id` = t.`id` WHERE p.`target_id` IS NULL"""
+            SET p.`target_id` = {self._id} WHERE p.`target_id` IS NULL"""
 
     def forget_orphans(self) -> str:
         """Leave out planned insertions whose parent is gone."""
         return f"""
             DELETE p FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
             LEFT JOIN {self._parents} ON {self._all_same(self._parent_keys)}
-            WHERE p.`target_id` IS NULL AND u0.`id` IS NULL"""
+            WHERE p.`target_id` IS NULL AND {_stored("u0", self._above[0], "id")} IS NULL"""
 
     def decide_after(self) -> str:
         """The new values of the rows that really change, from their values as kept (and locked) before.
@@ -357,22 +365,23 @@ class TableStatements:
 
     def update(self) -> str:
         """Write the decided values to the locked rows."""
-        assignments = ", ".join(f"t.`{column.name}` = a.`{column.name}`" for column in self.written)
+        assignments = ", ".join(f"t.`{column.stored_name}` = a.`{column.name}`" for column in self.written)
         return f"""
-            UPDATE {self._after} a STRAIGHT_JOIN {self._target} t ON t.`id` = a.`target_id` SET {assignments}"""
+            UPDATE {self._after} a STRAIGHT_JOIN {self._target} t ON {self._id} = a.`target_id` SET {assignments}"""
 
     def keep_hidden(self, locking: str = "") -> str:
         """Keep which children will be hidden: those that still are visible, locked in key order."""
         return f"""
             INSERT INTO {self._hidden}
-            SELECT STRAIGHT_JOIN h.`n`, t.`id`
-            FROM {self._hides} h FORCE INDEX (PRIMARY) JOIN {self._target} t ON t.`id` = h.`target_id`
+            SELECT STRAIGHT_JOIN h.`n`, {self._id}
+            FROM {self._hides} h FORCE INDEX (PRIMARY) JOIN {self._target} t ON {self._id} = h.`target_id`
             WHERE {_is_true("t", self._visible)} ORDER BY h.`n` {locking}"""
 
     def hide(self) -> str:
         """Hide the children that are kept and locked for it."""
         return f"""
-            UPDATE {self._hidden} x STRAIGHT_JOIN {self._target} t ON t.`id` = x.`target_id` SET t.`visible` = 0"""
+            UPDATE {self._hidden} x STRAIGHT_JOIN {self._target} t ON {self._id} = x.`target_id`
+            SET {_value("t", self._visible)} = 0"""
 
     def item_counts(self) -> str:
         """Updated rows, and the rest of `ItemCounts` in its order."""
@@ -424,7 +433,7 @@ class TableStatements:
 
     def _differ(self, column: BoundColumn, alias: str) -> str:
         """Whether a sync would change this column; empty where another column's difference already says so."""
-        stored, staged = f"{alias}.`{column.name}`", _new(column)
+        stored, staged = _value(alias, column), _new(column)
         if column.rule is Rule.WHILE_EQUAL:
             return ""
         if column.rule is Rule.WHILE_NULL:
@@ -446,10 +455,14 @@ class TableStatements:
         return _new(column)
 
 
-def _key_columns(bound: BoundTable, bound_tables: Mapping[str, BoundTable]) -> dict[str, BoundColumn]:
-    """The column behind each staged key, the parents' included."""
-    lineage = [bound, *(bound_tables[table.name] for table in bound.table.ancestors())]
-    return {column.column.source: column for table in lineage for column in table.keys}
+def _stored(alias: str, bound: BoundTable, name: str) -> str:
+    """A column of a tenant table, by the policy's name."""
+    return f"{alias}.`{bound.stored_names[name]}`"
+
+
+def _value(alias: str, column: BoundColumn) -> str:
+    """A column of the target (t) by its own name, of a temporary table by the policy's."""
+    return f"{alias}.`{column.stored_name if alias == 't' else column.name}`"
 
 
 def _is_text(column: BoundColumn) -> bool:
@@ -466,11 +479,11 @@ def _compact(expression: str) -> str:
 
 
 def _is_true(alias: str, column: BoundColumn) -> str:
-    return f"(COALESCE({alias}.`{column.name}`, 0) <> 0)"
+    return f"(COALESCE({_value(alias, column)}, 0) <> 0)"
 
 
-def _length(alias: str) -> str:
-    return f"COALESCE(LENGTH({alias}.`external_image_url`), 0)"
+def _length(text: str) -> str:
+    return f"COALESCE(LENGTH({text}), 0)"
 
 
 def _shown(column: BoundColumn, alias: str) -> str:

@@ -5,7 +5,7 @@ locked in key order, and a row that does not change is neither locked nor writte
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,6 @@ from sqlalchemy.engine import URL
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
-from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.postgresql_statements import TableStatements
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
@@ -117,24 +116,24 @@ class PostgresqlSession:
     ) -> None:
         self._connection.close()
 
-    def contract(self) -> dict[str, ActualTable]:
-        """The real columns and unique keys of the policy's tables that exist on the search path."""
-        names = [table.name for table in TABLES]
+    def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
+        """The real columns and unique keys of those tables that exist on the search path."""
         present = self._rows(
-            "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL", [names]
+            "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL",
+            [list(names)],
         )
         found = [f'"{name}"' for (name,) in present]
         columns: dict[str, dict[str, ActualColumn]] = {}
         for table, name, *described in self._rows(_COLUMNS, [found]):
             columns.setdefault(table, {})[name] = _actual_column(*described)
         keys: dict[str, set[frozenset[str]]] = {}
-        for table, names in self._rows(_UNIQUE_KEYS, [found]):
-            keys.setdefault(table, set()).add(frozenset(names))
+        for table, members in self._rows(_UNIQUE_KEYS, [found]):
+            keys.setdefault(table, set()).add(frozenset(members))
         return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
 
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
         """Load the staged rows into temporary tables. COPY in CSV form, because Arrow writes that without Python."""
-        self._tables = tuple(TableStatements(bound) for bound in contract.tables)
+        self._tables = tuple(TableStatements(bound, contract) for bound in contract.tables)
         for table in self._tables:
             rows = tables[table.name]
             columns = ", ".join(f'"{field.name}" {_ARROW_TYPES[field.type]}' for field in rows.schema)

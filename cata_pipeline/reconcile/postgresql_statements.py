@@ -8,7 +8,7 @@ b before, a after, h to hide, u0 u1 the target's parents upwards.
 from collections.abc import Iterator
 from typing import cast
 
-from cata_pipeline.reconcile.contract import BoundColumn, BoundTable
+from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.policy import Kind, Rule
 
 _TEXT_TYPES = ("text", "character varying", "character", "citext")
@@ -17,8 +17,9 @@ _TEXT_TYPES = ("text", "character varying", "character", "citext")
 class TableStatements:
     """The statements for one table of a tenant database; the outcome stays in temporary tables of the session."""
 
-    def __init__(self, bound: BoundTable) -> None:
+    def __init__(self, bound: BoundTable, contract: Contract) -> None:
         self.name = bound.name
+        self._above = tuple(contract.table(table.name) for table in bound.table.ancestors())
         self._bound = bound
         self._written = bound.written
         self._keys = bound.table.keys
@@ -26,7 +27,8 @@ class TableStatements:
         self._before, self._after, self._inserted, self._hidden = (
             f'"cata_{kind}_{self.name}"' for kind in ("before", "after", "inserted", "hidden")
         )
-        self._target = f'"{self.name}"'
+        self._target = f'"{bound.stored_name}"'
+        self._id = _stored("t", bound, "id")
         self._key_targets, self._chain, self._parents = self._build_chain()
 
     @property
@@ -41,18 +43,18 @@ class TableStatements:
 
     def _build_chain(self) -> tuple[dict[str, str], str, str]:
         """Where each staged key lives; the FROM clause of the target with its parents; that of the parents alone."""
-        targets = {column.source: f't."{column.name}"' for column in self._bound.table.own_keys}
-        parents, below, foreign_key = "", "t", self._bound.table.parent_column
-        joins_target = ""
-        for depth, parent in enumerate(self._bound.table.ancestors()):
-            alias = f"u{depth}"
-            on = f' ON {alias}."id" = {below}."{foreign_key.name}"' if foreign_key else ""
+        targets = {column.column.source: f't."{column.stored_name}"' for column in self._bound.keys}
+        parents, joins_target, child, below = "", "", self._bound, "t"
+        for depth, parent in enumerate(self._above):
+            alias, foreign_key = f"u{depth}", child.table.parent_column
+            assert foreign_key is not None
+            on = f" ON {_stored(alias, parent, 'id')} = {_stored(below, child, foreign_key.name)}"
             if depth == 0:
-                parents, joins_target = f'"{parent.name}" {alias}', on
+                parents, joins_target = f'"{parent.stored_name}" {alias}', on
             else:
-                parents += f' JOIN "{parent.name}" {alias}{on}'
-            targets |= {column.source: f'{alias}."{column.name}"' for column in parent.own_keys}
-            below, foreign_key = alias, parent.parent_column
+                parents += f' JOIN "{parent.stored_name}" {alias}{on}'
+            targets |= {column.column.source: f'{alias}."{column.stored_name}"' for column in parent.keys}
+            child, below = parent, alias
         if " JOIN " in parents:
             parents = f"({parents})"
         chain = f"{self._target} t" + (f" JOIN {parents}{joins_target}" if parents else "")
@@ -75,6 +77,11 @@ class TableStatements:
     def _key_list(self, alias: str) -> str:
         return ", ".join(f'{alias}."{key}"' for key in self._keys)
 
+    @property
+    def _columns(self) -> str:
+        """The target's columns that a re-sync may write, under the policy's names."""
+        return ", ".join(f't."{column.stored_name}" AS "{column.name}"' for column in self._written)
+
     def _differs(self) -> str:
         return " OR ".join(filter(None, (_differs(column) for column in self._written)))
 
@@ -82,27 +89,26 @@ class TableStatements:
         """Temporary tables with the rows to insert or update, the children to hide, and room for the outcome."""
         yield f"""
             CREATE TEMP TABLE {self.plan} AS
-            SELECT {self._key_list("s")}, t."id" AS target_id, false AS settled
+            SELECT {self._key_list("s")}, {self._id} AS target_id, false AS settled
             FROM {self.stage} s LEFT JOIN {self._joined_chain} ON {self._keys_match("s")}
-            WHERE s."writable" AND (t."id" IS NULL OR {self._differs()})"""
+            WHERE s."writable" AND ({self._id} IS NULL OR {self._differs()})"""
         yield f"ANALYZE {self.plan}"
         yield f"CREATE TEMP TABLE {self.hides} AS {self._plan_hides()}"
-        columns = ", ".join(f't."{column.name}"' for column in self._written)
         yield f"""
             CREATE TEMP TABLE {self._before} AS
-            SELECT p.target_id, {self._key_list("p")}, {columns} FROM {self.plan} p, {self._target} t WITH NO DATA"""
+            SELECT p.target_id, {self._key_list("p")}, {self._columns}
+            FROM {self.plan} p, {self._target} t WITH NO DATA"""
         yield f"""
             CREATE TEMP TABLE {self._after} AS
-            SELECT t."id" AS target_id, {columns} FROM {self._target} t WITH NO DATA"""
+            SELECT {self._id} AS target_id, {self._columns} FROM {self._target} t WITH NO DATA"""
         yield f"CREATE TEMP TABLE {self._inserted} AS SELECT target_id FROM {self._after} WITH NO DATA"
         yield f"CREATE TEMP TABLE {self._hidden} AS SELECT target_id FROM {self._after} WITH NO DATA"
 
     def _plan_hides(self) -> str:
         parent = self._bound.table.parent
         if parent is None:
-            return (
-                f'SELECT {self._key_list("s")}, t."id" AS target_id FROM {self.stage} s, {self._target} t WHERE false'
-            )
+            keys = self._key_list("s")
+            return f"SELECT {keys}, {self._id} AS target_id FROM {self.stage} s, {self._target} t WHERE false"
         parent_stage = f'"cata_stage_{parent.name}"'
         parents = " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = sp."{key}"' for key in parent.keys)
         keys = ", ".join(
@@ -110,12 +116,16 @@ class TableStatements:
             for key, target in self._key_targets.items()
         )
         return f"""
-            SELECT {keys}, t."id" AS target_id
+            SELECT {keys}, {self._id} AS target_id
             FROM {self._chain}
             JOIN {parent_stage} sp ON {parents}
             JOIN "cata_stage_items" si ON si."item_code" = sp."item_code" AND si."{self._bound.table.listed_by}"
             WHERE {_is_true("t", self._visible)} AND sp."writable" AND si."writable"
               AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})"""
+
+    @property
+    def _code(self) -> str:
+        return self._key_targets["item_code"]
 
     @property
     def _visible(self) -> BoundColumn:
@@ -125,22 +135,24 @@ class TableStatements:
         """Items of the tenant, visible ones, those the snapshot names and does not name; writable staged rows."""
         return f"""
             SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count(s."item_code"),
-                   count(*) FILTER (WHERE s."item_code" IS NULL AND t."item_code" IS NOT NULL),
+                   count(*) FILTER (WHERE s."item_code" IS NULL AND {self._code} IS NOT NULL),
                    (SELECT count(*) FROM {self.stage} WHERE "writable")
             FROM {self._target} t LEFT JOIN {self.stage} s ON {self._keys_match("s")}"""
 
     def plan_counts(self) -> str:
         """Insertions, updates, and of the updates: hides, renames, dropped pictures, changed categories."""
         category = self._bound.column("category")
+        name = cast("BoundColumn", self._bound.column("original_name"))
+        picture = _stored("t", self._bound, "external_image_url")
         return f"""
-            SELECT count(*) FILTER (WHERE t."id" IS NULL), count(t."id"),
-                   count(t."id") FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
-                   count(t."id") FILTER (WHERE {_differs(cast("BoundColumn", self._bound.column("original_name")))}),
-                   count(t."id") FILTER (
-                       WHERE coalesce(t."external_image_url", '') <> '' AND coalesce(s."external_image_url", '') = ''),
-                   {f'count(t."id") FILTER (WHERE {_differs(category)})' if category else "0"}
+            SELECT count(*) FILTER (WHERE {self._id} IS NULL), count({self._id}),
+                   count({self._id}) FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
+                   count({self._id}) FILTER (WHERE {_differs(name)}),
+                   count({self._id}) FILTER (
+                       WHERE coalesce({picture}, '') <> '' AND coalesce(s."external_image_url", '') = ''),
+                   {f"count({self._id}) FILTER (WHERE {_differs(category)})" if category else "0"}
             FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
-            LEFT JOIN {self._target} t ON t."id" = p.target_id"""
+            LEFT JOIN {self._target} t ON {self._id} = p.target_id"""
 
     def child_totals(self) -> str:
         """Visible children, and those that would be hidden: not listed any more, or inactive."""
@@ -148,23 +160,22 @@ class TableStatements:
             SELECT (SELECT count(*) FROM {self._target} t WHERE {_is_true("t", self._visible)}),
                    (SELECT count(*) FROM {self.hides}) + (
                        SELECT count(*) FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
-                       JOIN {self._target} t ON t."id" = p.target_id
+                       JOIN {self._target} t ON {self._id} = p.target_id
                        WHERE {_is_true("t", self._visible)} AND NOT s."is_active")"""
 
     def stale_codes(self) -> str:
         """Item codes the snapshot does not name; one parameter, the limit."""
         return f"""
-            SELECT t."item_code"::text FROM {self._target} t
-            WHERE t."item_code" IS NOT NULL
+            SELECT {self._code}::text FROM {self._target} t
+            WHERE {self._code} IS NOT NULL
               AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})
-            ORDER BY t."item_code"::text COLLATE "C" LIMIT %s"""
+            ORDER BY {self._code}::text COLLATE "C" LIMIT %s"""
 
     def lock(self, *, patient: bool) -> str:
         """Lock the planned rows that exist, in key order, and keep their values as they really are now.
 
         NO KEY: no key is written, and a merchant's insert that refers to the row must not be in the way.
         """
-        columns = ", ".join(f't."{column.name}"' for column in self._written)
         own_keys = " AND ".join(
             f'{target}::text COLLATE "C" = p."{key}"::text'
             for key, target in self._key_targets.items()
@@ -172,8 +183,8 @@ class TableStatements:
         )
         return f"""
             INSERT INTO {self._before}
-            SELECT p.target_id, {self._key_list("p")}, {columns}
-            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id AND {own_keys}
+            SELECT p.target_id, {self._key_list("p")}, {self._columns}
+            FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id AND {own_keys}
             WHERE NOT EXISTS (SELECT 1 FROM {self._before} b WHERE b.target_id = p.target_id)
             ORDER BY {self._key_list("p")}
             FOR NO KEY UPDATE OF t {_waiting(patient)}"""
@@ -194,16 +205,17 @@ class TableStatements:
 
     def insert(self) -> str:
         """Insert the planned rows that do not exist; one that appeared meanwhile is left out, not overwritten."""
-        names = [column.name for column in (*self._bound.keys, *self._written)]
+        names = [column.stored_name for column in (*self._bound.keys, *self._written)]
         values = [_new(column) for column in (*self._bound.keys, *self._written)]
         source = f"{self.plan} p JOIN {self.stage} s ON {self._keys_equal('p', 's')}"
+        key_names = [column.stored_name for column in self._bound.keys]
         parent_column = self._bound.table.parent_column
         if parent_column:
-            names.append(parent_column.name)
-            values.append('u0."id"')
+            key_names.append(self._bound.stored_names[parent_column.name])
+            names.append(key_names[-1])
+            values.append(_stored("u0", self._above[0], "id"))
             source += f" JOIN {self._parents} ON {self._parents_match('s')}"
         columns = ", ".join(f'"{name}"' for name in names)
-        key_names = [column.name for column in self._bound.keys] + ([parent_column.name] if parent_column else [])
         conflict = ", ".join(f'"{name}"' for name in key_names)
         return f"""
             WITH inserted AS (
@@ -212,8 +224,8 @@ class TableStatements:
                 WHERE {self._to_insert()}
                 ORDER BY {self._key_list("p")}
                 ON CONFLICT ({conflict}) DO NOTHING
-                RETURNING "id")
-            INSERT INTO {self._inserted} SELECT "id" FROM inserted"""
+                RETURNING "{self._bound.stored_names["id"]}")
+            INSERT INTO {self._inserted} SELECT * FROM inserted"""
 
     def _parents_match(self, staged: str) -> str:
         above = self._bound.table.parent.keys if self._bound.table.parent else ()
@@ -222,16 +234,16 @@ class TableStatements:
     def adopt_existing(self) -> str:
         """Give planned insertions that exist by now (but are not ours) their target, so that they are updated."""
         return f"""
-            UPDATE {self.plan} p SET target_id = t."id"
+            UPDATE {self.plan} p SET target_id = {self._id}
             FROM {self._chain}
             WHERE {self._keys_match("p")} AND p.target_id IS NULL
-              AND NOT EXISTS (SELECT 1 FROM {self._inserted} i WHERE i.target_id = t."id")"""
+              AND NOT EXISTS (SELECT 1 FROM {self._inserted} i WHERE i.target_id = {self._id})"""
 
     def settle_inserted(self) -> str:
         """Mark the insertions that succeeded, so that another round does not repeat them."""
         return f"""
             UPDATE {self.plan} p SET settled = true
-            FROM {self._chain} JOIN {self._inserted} i ON i.target_id = t."id"
+            FROM {self._chain} JOIN {self._inserted} i ON i.target_id = {self._id}
             WHERE {self._keys_match("p")} AND p.target_id IS NULL"""
 
     def forget_orphans(self) -> str:
@@ -247,12 +259,13 @@ class TableStatements:
 
     def update(self) -> str:
         """Write the changed columns of the locked rows."""
+        assignments = ", ".join(f'"{column.stored_name}" = {self._assigned(column)}' for column in self._written)
         return f"""
             WITH changed AS (
-                UPDATE {self._target} t SET {", ".join(f'"{c.name}" = {_assigned(c)}' for c in self._written)}
+                UPDATE {self._target} t SET {assignments}
                 FROM {self._before} b JOIN {self.stage} s ON {self._keys_equal("b", "s")}
-                WHERE t."id" = b.target_id AND ({self._differs()})
-                RETURNING t."id", {", ".join(f't."{column.name}"' for column in self._written)})
+                WHERE {self._id} = b.target_id AND ({self._differs()})
+                RETURNING {self._id}, {self._columns})
             INSERT INTO {self._after} SELECT * FROM changed"""
 
     def hide_statements(self, *, patient: bool) -> Iterator[str]:
@@ -260,27 +273,39 @@ class TableStatements:
         if self._bound.table.parent is None:
             return
         yield f"""
-            SELECT 1 FROM {self._target} t JOIN {self.hides} h ON h.target_id = t."id"
+            SELECT 1 FROM {self._target} t JOIN {self.hides} h ON h.target_id = {self._id}
             ORDER BY {self._key_list("h")} FOR NO KEY UPDATE OF t {_waiting(patient)}"""
         false = "false" if self._visible.actual.type == "boolean" else "0"
         yield f"""
             WITH hidden AS (
-                UPDATE {self._target} t SET "visible" = {false} FROM {self.hides} h
-                WHERE t."id" = h.target_id AND {_is_true("t", self._visible)}
-                RETURNING t."id")
-            INSERT INTO {self._hidden} SELECT "id" FROM hidden"""
+                UPDATE {self._target} t SET "{self._visible.stored_name}" = {false} FROM {self.hides} h
+                WHERE {self._id} = h.target_id AND {_is_true("t", self._visible)}
+                RETURNING {self._id})
+            INSERT INTO {self._hidden} SELECT * FROM hidden"""
+
+    def _assigned(self, column: BoundColumn) -> str:
+        """The value a changed row gets; reads no row but the target's own and the staged one."""
+        target = f't."{column.stored_name}"'
+        if column.rule is Rule.WHILE_EQUAL:
+            companion = _stored("t", self._bound, column.column.companion)
+            return (
+                f'CASE WHEN {target}::text COLLATE "C" IS NOT DISTINCT FROM {companion}::text'
+                f" THEN {_new(column)} ELSE {target} END"
+            )
+        if column.rule is Rule.WHILE_NULL:
+            return f"coalesce({target}, {_new(column)})"
+        return _new(column)
 
     def rehearse_statements(self) -> Iterator[str]:
         """Fill the outcome tables as `apply` would, without touching the target."""
-        columns = ", ".join(f't."{column.name}"' for column in self._written)
         yield f"""
             INSERT INTO {self._before}
-            SELECT p.target_id, {self._key_list("p")}, {columns}
-            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id"""
+            SELECT p.target_id, {self._key_list("p")}, {self._columns}
+            FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id"""
         yield f"""
             INSERT INTO {self._after}
-            SELECT t."id", {", ".join(_assigned(column) for column in self._written)}
-            FROM {self.plan} p JOIN {self._target} t ON t."id" = p.target_id
+            SELECT {self._id}, {", ".join(self._assigned(column) for column in self._written)}
+            FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id
             JOIN {self.stage} s ON {self._keys_equal("p", "s")}"""
         yield f"INSERT INTO {self._hidden} SELECT target_id FROM {self.hides}"
 
@@ -333,12 +358,17 @@ class TableStatements:
             WHERE p.target_id IS NULL ORDER BY 3, 4"""
 
 
+def _stored(alias: str, bound: BoundTable, name: str) -> str:
+    """A column of a tenant table, by the policy's name."""
+    return f'{alias}."{bound.stored_names[name]}"'
+
+
 def _is_text(column: BoundColumn) -> bool:
     return column.actual.type.startswith(_TEXT_TYPES)
 
 
 def _is_true(alias: str, column: BoundColumn) -> str:
-    value = f'{alias}."{column.name}"'
+    value = f'{alias}."{column.stored_name if alias == "t" else column.name}"'
     return f"coalesce({value}, false)" if column.actual.type == "boolean" else f"(coalesce({value}, 0) <> 0)"
 
 
@@ -357,7 +387,7 @@ def _new(column: BoundColumn) -> str:
 
 def _differs(column: BoundColumn) -> str:
     """Whether a sync would change this column; empty where another column's difference already says so."""
-    target = f't."{column.name}"'
+    target = f't."{column.stored_name}"'
     if column.rule is Rule.WHILE_EQUAL:
         return ""
     if column.rule is Rule.WHILE_NULL:
@@ -371,17 +401,3 @@ def _differs(column: BoundColumn) -> str:
 
 def _waiting(patient: bool) -> str:  # noqa: FBT001 says how a lock is asked for
     return "" if patient else "NOWAIT"
-
-
-def _assigned(column: BoundColumn) -> str:
-    """The value a changed row gets; reads no row but the target's own and the staged one."""
-    target = f't."{column.name}"'
-    if column.rule is Rule.WHILE_EQUAL:
-        companion = f't."{column.column.companion}"'
-        return (
-            f'CASE WHEN {target}::text COLLATE "C" IS NOT DISTINCT FROM {companion}::text'
-            f" THEN {_new(column)} ELSE {target} END"
-        )
-    if column.rule is Rule.WHILE_NULL:
-        return f"coalesce({target}, {_new(column)})"
-    return _new(column)

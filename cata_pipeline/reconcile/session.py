@@ -4,7 +4,7 @@ Add an engine as a module beside `postgresql.py`, and name it in `steps.open_ses
 `steps`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,8 +44,8 @@ class TenantSession(Protocol):
     `DatabaseError`, with nothing written.
     """
 
-    def contract(self) -> dict[str, ActualTable]:
-        """The policy's tables as they really are; absent ones are left out."""
+    def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
+        """The tables of these names as they really are; absent ones are left out."""
         ...
 
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:

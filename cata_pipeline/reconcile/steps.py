@@ -20,9 +20,11 @@ from cata_pipeline.errors import DatabaseError, StorageError
 from cata_pipeline.reconcile import guard, postgresql
 from cata_pipeline.reconcile.changes import changes_parquet, changes_path
 from cata_pipeline.reconcile.contract import bind
+from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import SAMPLE, Change, ChildCounts, ItemCounts, ReconcileReport
 from cata_pipeline.reconcile.session import LostRaceError, TenantSession
 from cata_pipeline.reconcile.stage import stage_tables
+from cata_pipeline.tenants.mapping import TenantDatabase
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class _Outcome:
 
 def reconcile(
     snapshot: Snapshot,
-    database: URL,
+    database: TenantDatabase,
     *,
     run_id: str,
     bucket: Bucket,
@@ -61,8 +63,9 @@ def reconcile(
     guard.check_allowances(allow)
     record = snapshot.record
     started = time.monotonic()
-    with _no_lost_race(), open_session(database, run_id) as session:
-        contract = bind(session.contract())
+    with _no_lost_race(), open_session(database.url, run_id) as session:
+        names = [database.mapping.table(table.name) for table in TABLES]
+        contract = bind(session.contract(names), database.mapping)
         staged = stage_tables(snapshot.table, contract)
         rejected = record.rejected + len(staged.rejections)
         session.stage(contract, staged.tables)

@@ -15,6 +15,8 @@ from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.result import ImageResult
+from cata_pipeline.images.tenant_images import TenantImages
+from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 from cata_pipeline_tests.images.hosts import PictureHost, listener, policy_for
 
 
@@ -59,12 +61,13 @@ class Shop:
     inspector: Inspector
     policy: AddressPolicy
     clock: Clock = field(default_factory=Clock)
+    mapping: SchemaMapping = SAME_NAMES
     limits: CopyLimits = field(default_factory=CopyLimits)
 
     def copy(self) -> ImageResult:
         return copy_images(
             self.tenant_id,
-            tenant_engine=self.tenant_engine,
+            tenant=TenantImages(self.tenant_engine, self.mapping),
             control=self.control,
             bucket=self.bucket,
             policy=self.policy,

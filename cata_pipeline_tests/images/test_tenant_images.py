@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from cata_pipeline_tests.images.conftest import Shop
 from cata_pipeline_tests.images.hosts import picture
 from cata_pipeline_tests.images.pictures import draw
 from cata_pipeline_tests.images.test_copy import path_of
+from cata_pipeline_tests.reconcile.test_mapping import RENAMED, rename_everything
 
 PICTURE = "https://cdn.example/latte.jpg"
 PATH, OLD, OWN = "kopi-kita/items/new.jpg", "kopi-kita/items/old.jpg", "uploads/own.jpg"
@@ -230,3 +232,17 @@ def test_a_copy_whose_row_is_locked_says_so_and_shows_the_stored_copy_next_time(
     again = shop.copy()
     assert (again.considered, again.downloaded, again.written_back) == (1, 0, 1)
     assert shop.shown("LATTE") == path_of(draw(1))
+
+
+def test_pictures_of_a_renamed_schema_are_copied(engine: Engine, new_shop: Callable[[str, Engine], Shop]) -> None:
+    shop = replace(new_shop("kopi-kita", engine), mapping=RENAMED)
+    shop.host.answers["/latte"] = picture(draw(1))
+    shop.add("LATTE", shop.host.url("/latte"))
+    rename_everything(engine, RENAMED)
+
+    assert shop.copy().written_back == 1
+
+    quote = engine.dialect.identifier_preparer.quote_identifier
+    column, table = quote(RENAMED.column("items", "main_image_url")), quote(RENAMED.table("items"))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(f"SELECT {column} FROM {table}").scalars().all() == [path_of(draw(1))]

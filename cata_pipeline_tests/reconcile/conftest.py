@@ -20,6 +20,7 @@ from cata_pipeline.catalog.model import Catalog, Item, Rejection
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
 from cata_pipeline.reconcile.report import ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
+from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping, TenantDatabase
 
 BOTH_ENGINES = ("postgresql", "mariadb")
 
@@ -46,6 +47,7 @@ class SyncedTenant:
     bucket: Bucket
     store: SnapshotStore
     before_write: Callable[[], None] = field(default=lambda: None)
+    mapping: SchemaMapping = SAME_NAMES
 
     def snapshot(self, items: Sequence[Item], rejections: Sequence[Rejection] = ()) -> Snapshot:
         catalog = Catalog(tuple(sorted(items, key=lambda item: item.item_code.encode())), tuple(rejections))
@@ -62,7 +64,7 @@ class SyncedTenant:
     ) -> ReconcileReport:
         return reconcile(
             snapshot,
-            self.url,
+            TenantDatabase(self.url, self.mapping),
             run_id=f"run-{next(_runs)}",
             bucket=self.bucket,
             allow=allow or {},
