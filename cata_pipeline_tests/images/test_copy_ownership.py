@@ -1,4 +1,5 @@
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 
 from cata_pipeline_tests.images.conftest import Shop
@@ -99,3 +100,36 @@ def test_a_row_whose_picture_was_cleared_gets_ours_again(shop: Shop) -> None:
 
     assert shop.copy().written_back == 1
     assert shop.shown("LATTE") == path_of(draw())
+
+
+def test_the_same_picture_under_a_new_url_changes_nothing_but_the_ledger(shop: Shop) -> None:
+    shop.host.answers |= {"/old": picture(draw(1)), "/new": picture(draw(1))}
+    shop.add("LATTE", shop.host.url("/old"))
+    shop.copy()
+    shop.point("LATTE", shop.host.url("/new"))
+
+    result = shop.copy()
+
+    assert (result.downloaded, result.uploaded, result.already_stored, result.written_back) == (1, 0, 1, 0)
+    assert shop.shown("LATTE") == path_of(draw(1))
+    assert shop.ledger(shop.host.url("/new")).path == path_of(draw(1))
+
+
+def test_a_lost_ledger_is_rebuilt_from_equal_paths_and_a_path_that_differs_counts_as_an_own_picture(shop: Shop) -> None:
+    shop.host.answers |= {"/same": picture(draw(1)), "/other": picture(draw(2))}
+    shop.add("SAME", shop.host.url("/same"))
+    shop.add("OTHER", shop.host.url("/other"))
+    shop.copy()
+    with shop.control.begin() as connection:
+        connection.execute(sa.text("TRUNCATE image_urls, image_paths"))
+    shop.host.answers["/other"] = picture(draw(3))
+
+    rebuilt = shop.copy()
+
+    assert (rebuilt.already_stored, rebuilt.uploaded, rebuilt.written_back, rebuilt.overridden) == (1, 1, 0, 1)
+    assert (shop.shown("SAME"), shop.shown("OTHER")) == (path_of(draw(1)), path_of(draw(2)))
+    shop.host.answers |= {"/same": picture(draw(4)), "/other": picture(draw(4))}
+    shop.clock.pass_time(days=1)
+    again = shop.copy()
+    assert (again.written_back, again.overridden) == (1, 1)
+    assert (shop.shown("SAME"), shop.shown("OTHER")) == (path_of(draw(4)), path_of(draw(2)))
