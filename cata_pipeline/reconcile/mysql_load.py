@@ -4,8 +4,6 @@ LOAD DATA LOCAL where the server takes it, else INSERTs of many rows. Both forms
 every byte across. Which table is loaded, and from what, is not decided here.
 """
 
-# ruff: noqa: S608  identifiers come from the policy and the catalog, values are escaped
-
 import tempfile
 from collections.abc import Iterator, Sequence
 

@@ -11,8 +11,6 @@ Aliases: s staged, t target, p plan, b before, a after, h to hide, x hidden, u0 
 the staged parent and item.
 """
 
-# ruff: noqa: S608  identifiers come from the policy and the catalog, values never
-
 from collections.abc import Iterator
 from typing import cast
 
