@@ -10,11 +10,9 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cata_pipeline.settings import Endpoint
+from cata_pipeline.settings import Endpoint, Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 _DENIED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -24,16 +22,14 @@ _DENIED: tuple[Network, ...] = tuple(
         "192.88.99.0/24",  # 6to4 relays
         "224.0.0.0/4",
         "240.0.0.0/4",
-        # IPv6 forms that carry an IPv4 address, or that a router may turn into one.
-        "::/96",
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2001::/32",
-        "2002::/16",
-        "fec0::/10",
-        "ff00::/8",
+        "2001::/32",  # Teredo, which carries an IPv4 address
+        "2002::/16",  # 6to4, likewise
+        "3fff::/20",  # documentation
     )
 )
+# Nothing public is numbered outside of it: that alone keeps out `::a.b.c.d`, both NAT64 prefixes, translated
+# addresses (`::ffff:0:a.b.c.d`), the old site-local ones, and whatever is set aside next.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _ISATAP = (0x00005EFE, 0x02005EFE)
 WEB_PORTS = frozenset({80, 443})
 
@@ -51,7 +47,11 @@ class AddressDeniedError(OSError):
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """Public addresses on ports 80 and 443, and exactly the `allowed` pairs beside them."""
+    """Public addresses on ports 80 and 443 outside `denied_networks`, and exactly the `allowed` pairs beside them.
+
+    `denied_networks` are public by their number and private all the same, which no table can know: a provider's own
+    NAT64 prefix, public ranges used inside a cluster. A pair named in `allowed` is reached even there.
+    """
 
     allowed: frozenset[Endpoint] = frozenset()
     denied_networks: tuple[Network, ...] = ()
@@ -81,7 +81,9 @@ class AddressPolicy:
     def _is_public(self, address: Address) -> bool:
         if not address.is_global or address.is_multicast or _in_any(address, _DENIED):
             return False
-        if isinstance(address, ipaddress.IPv6Address) and (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        if isinstance(address, ipaddress.IPv6Address) and (
+            address not in _GLOBAL_UNICAST or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP
+        ):
             return False
         return not _in_any(address, self.denied_networks)
 

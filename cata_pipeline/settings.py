@@ -25,6 +25,8 @@ CONTROL_DRIVER = "postgresql+psycopg"
 TENANT_DRIVERS = ("postgresql+psycopg", "mysql+pymysql")
 DEFAULT_TIMEZONE = "Asia/Jakarta"
 _SECRET_PARAMETERS = {"password", "passfile", "sslpassword"}  # messages show what follows the question mark
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
@@ -65,6 +67,7 @@ class Settings:
     image_base_url: str
     storage_emulator: str | None
     private_endpoints: frozenset[Endpoint]
+    denied_networks: tuple[Network, ...]
     alert_webhook: str | None = field(repr=False)
     timezone: str
     production: bool
@@ -80,6 +83,7 @@ class Settings:
         production = read.optional("CATA_ENV", "").strip().lower() == "production"
         emulator = read.parsed("STORAGE_EMULATOR_HOST", _http_origin, required=False)
         endpoints = read.parsed("CATA_ALLOW_PRIVATE_ENDPOINTS", _endpoints, required=False)
+        denied = read.parsed("CATA_DENY_NETWORKS", _networks, required=False)
         if production and emulator:
             read.problems.append(
                 "STORAGE_EMULATOR_HOST is set although CATA_ENV=production: objects would go to a fake."
@@ -114,6 +118,7 @@ class Settings:
             image_base_url=base or f"https://storage.googleapis.com/{images}/",
             storage_emulator=emulator,
             private_endpoints=endpoints or frozenset(),
+            denied_networks=denied or (),
             alert_webhook=webhook,
             timezone=timezone or DEFAULT_TIMEZONE,
             production=production,
@@ -246,3 +251,16 @@ def _endpoint(text: str) -> Endpoint:
     if not 0 < parsed.port <= 65535:  # noqa: PLR2004 the largest TCP port
         raise ValueError(f"holds {text!r}, whose port is outside 1 to 65535.")
     return parsed
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"holds {text!r} ({error}); expected networks, comma separated, such as 34.118.224.0/20."
+        ) from None

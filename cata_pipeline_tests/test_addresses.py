@@ -23,7 +23,6 @@ PUBLIC = (
     "198.17.255.255",
     "198.20.0.1",
     "223.255.255.255",
-    "64:ff9c::1",
     "2003::1",
 )
 DENIED = (
@@ -77,11 +76,27 @@ DENIED = (
     "64:ff9b::808:808",
     "64:ff9b:1::7f00:1",
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "::ffff:0:127.0.0.1",
+    "::ffff:0:8.8.8.8",
+    "64:ff9b:ffff:ffff:ffff:ffff:ffff:ffff",
+    "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
     "2606:4700::5efe:7f00:1",
     "2606:4700::200:5efe:7f00:1",
     "fec0::1",
     "fe80::1%lo",
+    "feff:ffff::1",
     "2606:4700:4700::1111%eth0",
+    "2606:4700:4700::1111%0",
+    # neither set aside by name nor handed out: outside of 2000::/3
+    "64:ff9c::1",
+    "1fff:ffff::1",
+    "4000::1",
+    "5f00::1",
+    # documentation and benchmarks
+    "3fff::1",
+    "3fff:fff:ffff::1",
+    "2001:2::1",
+    "2001:10::1",
 )
 # H4: spellings that a resolver may understand; what reaches a socket is numeric, so here they are no addresses.
 SPELLINGS = (
@@ -179,6 +194,16 @@ def test_networks_of_our_own_choice_are_denied_too() -> None:
         with pytest.raises(AddressDeniedError):
             policy.check(address, 443)
     policy.check("93.184.216.14", 443)
+
+
+def test_an_allowed_pair_is_reached_even_inside_a_denied_network() -> None:
+    policy = AddressPolicy(
+        allowed=frozenset({endpoint("34.118.224.7", 8080)}), denied_networks=(ipaddress.ip_network("34.118.224.0/20"),)
+    )
+    policy.check("34.118.224.7", 8080)
+    for address, port in (("34.118.224.7", 443), ("34.118.224.8", 8080)):
+        with pytest.raises(AddressDeniedError):
+            policy.check(address, port)
 
 
 def test_a_denial_does_not_tell_what_was_asked_for() -> None:

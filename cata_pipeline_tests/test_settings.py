@@ -33,6 +33,7 @@ def test_four_variables_are_enough() -> None:
     assert settings.image_base_url == "https://storage.googleapis.com/images/"
     assert settings.storage_emulator is None
     assert settings.private_endpoints == frozenset()
+    assert settings.denied_networks == ()
     assert settings.alert_webhook is None
     assert settings.timezone == "Asia/Jakarta"
     assert settings.production is False
@@ -66,6 +67,7 @@ def test_every_optional_variable_is_read() -> None:
             "CATA_IMAGE_BASE_URL": "https://cdn.example/pictures",
             "STORAGE_EMULATOR_HOST": "127.0.0.1:4443",
             "CATA_ALLOW_PRIVATE_ENDPOINTS": "127.0.0.1:8080, [::1]:9,",
+            "CATA_DENY_NETWORKS": "34.118.224.0/20, 2a01:db9::/32, 8.8.8.8,",
             "CATA_ALERT_WEBHOOK_URL": f"https://hooks.example/{SECRET}",
             "CATA_RESYNC_TIMEZONE": "Europe/Berlin",
             "CATA_ENV": "staging",
@@ -77,6 +79,11 @@ def test_every_optional_variable_is_read() -> None:
         Endpoint(ipaddress.ip_address("127.0.0.1"), 8080),
         Endpoint(ipaddress.ip_address("::1"), 9),
     }
+    assert settings.denied_networks == (
+        ipaddress.ip_network("34.118.224.0/20"),
+        ipaddress.ip_network("2a01:db9::/32"),
+        ipaddress.ip_network("8.8.8.8/32"),
+    )
     assert settings.alert_webhook == f"https://hooks.example/{SECRET}"
     assert settings.timezone == "Europe/Berlin"
     assert settings.production is False
@@ -182,6 +189,30 @@ def test_a_missing_variable_is_named(name: str, value: str) -> None:
             "holds '127.0.0.1:65536', whose port is outside 1 to 65535.",
         ),
         (
+            "CATA_DENY_NETWORKS",
+            "34.118.224.0/20, gke",
+            (
+                "holds 'gke' ('gke' does not appear to be an IPv4 or IPv6 network);"
+                " expected networks, comma separated, such as 34.118.224.0/20."
+            ),
+        ),
+        (
+            "CATA_DENY_NETWORKS",
+            "34.118.224.1/20",
+            (
+                "holds '34.118.224.1/20' (34.118.224.1/20 has host bits set);"
+                " expected networks, comma separated, such as 34.118.224.0/20."
+            ),
+        ),
+        (
+            "CATA_DENY_NETWORKS",
+            "10.0.0.0/33",
+            (
+                "holds '10.0.0.0/33' ('10.0.0.0/33' does not appear to be an IPv4 or IPv6 network);"
+                " expected networks, comma separated, such as 34.118.224.0/20."
+            ),
+        ),
+        (
             "CATA_ALERT_WEBHOOK_URL",
             SECRET,
             "is not a URL; expected https://host/path (its value is a secret and not shown).",
@@ -218,7 +249,11 @@ def test_production_refuses_what_is_for_tests(env: str, name: str, value: str) -
 
 
 def test_production_takes_the_same_settings_otherwise() -> None:
-    assert Settings.from_environment({**COMPLETE, "CATA_ENV": "production"}).production is True
+    settings = Settings.from_environment(
+        {**COMPLETE, "CATA_ENV": "production", "CATA_DENY_NETWORKS": "34.118.224.0/20"}
+    )
+    assert settings.production is True
+    assert settings.denied_networks == (ipaddress.ip_network("34.118.224.0/20"),)
 
 
 def test_every_problem_is_told_at_once() -> None:
