@@ -1,12 +1,11 @@
 """The program a worker process runs: decodes pictures it is sent, one after the other, and says what it found.
 
-Decoders written in C meet hostile bytes here, so this process has a memory limit, an empty environment and nothing to
-lose. It is started as a file, isolated: it imports the standard library and Pillow, and must import nothing of this
-package. The other end is `inspection.py`.
+Decoders written in C meet hostile bytes here, so this process has limits on memory and time, an empty environment, and
+can open neither files nor connections. It is started as a file, isolated: it imports the standard library and Pillow,
+and must import nothing of this package. The other end is `inspection.py`.
 
-Arguments: the largest number of pixels, the longest side, the address space in bytes. Standard input: for each
-picture an 8-byte big-endian length and the bytes. Standard output: one line `{}` when ready, then for each picture
-`{"format": "PNG"}` or `{"reason": "…"}`.
+Argument: the `Limits` as JSON. Standard input: for each picture an 8-byte big-endian length and the bytes. Standard
+output: one line `{}` when ready, then for each picture `{"format": "PNG"}` or `{"reason": "…"}`.
 """
 
 import contextlib
@@ -16,56 +15,125 @@ import resource
 import struct
 import sys
 import warnings
+from dataclasses import dataclass
+from math import ceil
 from typing import BinaryIO
 
-# WebP is imported by name because Pillow would otherwise load all of its decoders when it meets an unknown file.
-from PIL import Image, WebPImagePlugin  # noqa: F401 the import registers the decoder
+# All that Pillow would import when it meets a picture: by then this process can open no file.
+from PIL import Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 LENGTH = struct.Struct(">Q")
 FORMATS = ("JPEG", "PNG", "WEBP")
 _EIGHTH = 8
 
 
-class _TooLargeError(Exception):
-    pass
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may be (pixels, frames), and what one may cost (bytes of address space, seconds)."""
+
+    max_pixels: int
+    min_side: int
+    max_side: int
+    max_frames: int
+    address_space: int
+    seconds: float
 
 
-def verdict(content: bytes, max_pixels: int, max_side: int) -> dict[str, str]:
+class _RefusedError(Exception):
+    """The picture is sound but not wanted."""
+
+
+def verdict(content: bytes, limits: Limits) -> dict[str, str]:
     """What is in `content`: its format, or the reason why it is refused."""
     try:
-        return {"format": _decoded_format(content, max_pixels, max_side)}
-    except (_TooLargeError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return {"reason": f"the picture is larger than {max_pixels // 1_000_000} megapixels or {max_side:,} a side"}
-    except MemoryError:
-        return {"reason": "the picture takes too much memory to decode"}
+        return {"format": _decoded_format(content, limits)}
     except Exception as error:  # noqa: BLE001 decoders raise anything on hostile bytes; each means "not decodable"
-        if "truncated" in str(error).lower() or _webp_is_short(content):
-            return {"reason": "the file ends early"}
-        return {"reason": "the picture is damaged and cannot be decoded"}
+        return {"reason": _reason(error, content, limits)}
 
 
-def _decoded_format(content: bytes, max_pixels: int, max_side: int) -> str:
+def _reason(error: Exception, content: bytes, limits: Limits) -> str:
+    if isinstance(error, _RefusedError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return _too_large(limits)
+    if isinstance(error, MemoryError):
+        return "the picture takes too much memory to decode"
+    said = str(error).lower()
+    if "truncated" in said or _webp_is_short(content):
+        return "the file ends early"
+    # So Pillow calls texts and colour profiles that unpack to more than a megabyte.
+    if "too large" in said:
+        return "the picture carries too much text or too large a colour profile"
+    return "the picture is damaged and cannot be decoded"
+
+
+def _decoded_format(content: bytes, limits: Limits) -> str:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width, height = image.size
-        if width * height > max_pixels or max(width, height) > max_side:
-            raise _TooLargeError
+        frames = getattr(image, "n_frames", 1)
+        _check_header(width, height, frames, limits)
         # Reads every byte all the same, but skips most of the arithmetic; only JPEG heeds it.
         image.draft(image.mode, (max(1, width // _EIGHTH), max(1, height // _EIGHTH)))
         image.load()
+        # An animation may well begin with nothing.
+        if frames == 1 and _is_invisible(image):
+            raise _RefusedError("the picture is wholly transparent")
         # Phone cameras append a second frame; Pillow then calls the JPEG "MPO".
         return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _check_header(width: int, height: int, frames: int, limits: Limits) -> None:
+    if width * height > limits.max_pixels or max(width, height) > limits.max_side:
+        raise _RefusedError(_too_large(limits))
+    if min(width, height) < limits.min_side:
+        raise _RefusedError(f"the picture is only {width} x {height} pixels")
+    # Only the first frame is ever decoded here; a shop's visitors would have to decode all of them.
+    if frames > limits.max_frames:
+        raise _RefusedError(f"the picture is an animation of more than {limits.max_frames} frames")
+
+
+def _too_large(limits: Limits) -> str:
+    return f"the picture is larger than {limits.max_pixels // 1_000_000} megapixels or {limits.max_side:,} a side"
+
+
+def _is_invisible(image: Image.Image) -> bool:
+    seen = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+    bands = seen.getbands()
+    return "A" in bands and seen.getchannel("A").getextrema() == (0, 0)
 
 
 def _webp_is_short(content: bytes) -> bool:
     return content[:4] == b"RIFF" and len(content) < 8 + int.from_bytes(content[4:8], "little")
 
 
-def serve(source: BinaryIO, sink: BinaryIO, max_pixels: int, max_side: int) -> None:
+def confine(limits: Limits) -> None:
+    """Take from this process what decoding does not need."""
+    Image.preinit()
+    # macOS refuses this limit; there the limits on pixels have to do.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (limits.address_space, limits.address_space))
+    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
+        resource.setrlimit(nothing, (0, 0))
+    # Between one and two times this number Pillow only warns.
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def serve(source: BinaryIO, sink: BinaryIO, limits: Limits) -> None:
     """Answer until the other end closes."""
     _answer(sink, {})
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         content = source.read(LENGTH.unpack(head)[0])
-        _answer(sink, verdict(content, max_pixels, max_side))
+        _allow_seconds(limits.seconds)
+        _answer(sink, verdict(content, limits))
+
+
+def _allow_seconds(seconds: float) -> None:
+    """End this process when it computes for longer from now on: the other end, which watches the clock, may be gone."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(used.ru_utime + used.ru_stime + seconds) + 1, hard))
 
 
 def _answer(sink: BinaryIO, answer: dict[str, str]) -> None:
@@ -75,16 +143,9 @@ def _answer(sink: BinaryIO, answer: dict[str, str]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Limit this process and serve."""
-    max_pixels, max_side, address_space = (int(argument) for argument in arguments)
-    # macOS refuses this limit; there the limits on pixels have to do.
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Between one and two times this number Pillow only warns.
-    Image.MAX_IMAGE_PIXELS = max_pixels
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    serve(sys.stdin.buffer, sys.stdout.buffer, max_pixels, max_side)
+    limits = Limits(**json.loads(arguments[0]))
+    confine(limits)
+    serve(sys.stdin.buffer, sys.stdout.buffer, limits)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ Add a rule about when something happens here. What happens is in `copy.py`; whos
 `tenant_items.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cata_pipeline.images.failure import PictureError
+from cata_pipeline.images.failure import PictureError, PostponedError
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 
@@ -18,7 +18,7 @@ class LedgerEntry:
 
     `path` is the newest copy's object name, None when there never was one; a failing URL keeps it. `checked_at` is
     the host's last settling answer. `failures` counts those in a row; `failure`, `failing_since` and `next_try_at`
-    are None while there are none.
+    are None while there are none. A URL that was only postponed has a `failure` and a `next_try_at` all the same.
     """
 
     path: str | None = None
@@ -54,7 +54,12 @@ def after_copy(path: str, validators: Validators, now: datetime) -> LedgerEntry:
 
 
 def after_failure(entry: LedgerEntry, error: PictureError, now: datetime, limits: CopyLimits) -> LedgerEntry:
-    """The entry after one more failure: the last good copy stays, the wait doubles."""
+    """The entry after one more failure: the last good copy stays, the wait doubles.
+
+    A URL that was not asked for is not blamed: it waits the shortest time, and its failures stay as they were.
+    """
+    if isinstance(error, PostponedError):
+        return replace(entry, failure=error.reason, next_try_at=now + limits.transient_retry[0])
     failures = entry.failures + 1
     return LedgerEntry(
         path=entry.path,

@@ -22,6 +22,8 @@ from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind
 
 DECODER = Path(__file__).with_name("decoder.py")
+_LONGEST_ANSWER = 1_000
+_STOPPED = "the picture is damaged in a way that stops the decoder"
 
 
 class DecoderError(TenantError):
@@ -78,9 +80,21 @@ class Inspector:
                 decoder.end()
                 decoder = None
             self._slots.put(decoder)
-        if "format" not in answer:
-            raise PictureError(answer["reason"])
+        if answer.get("format") not in PictureKind.__members__:
+            raise PictureError(str(answer.get("reason", _STOPPED)))
         return PictureKind[answer["format"]]
+
+
+def _for_decoder(limits: CopyLimits) -> dict[str, float]:
+    """The arguments of `decoder.Limits`."""
+    return {
+        "max_pixels": limits.max_pixels,
+        "min_side": limits.min_side,
+        "max_side": limits.max_side,
+        "max_frames": limits.max_frames,
+        "address_space": limits.decode_bytes,
+        "seconds": limits.decode_seconds,
+    }
 
 
 class _Decoder:
@@ -95,7 +109,7 @@ class _Decoder:
                 sys.executable,
                 "-I",
                 str(program),
-                *(str(limit) for limit in (limits.max_pixels, limits.max_side, limits.decode_bytes)),
+                json.dumps(_for_decoder(limits)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -125,8 +139,15 @@ class _Decoder:
         if self._is_overdue:
             raise PictureError(f"the picture takes longer than {self._seconds:g} seconds to decode", transient=True)
         if not line:
-            raise PictureError("the picture is damaged in a way that stops the decoder")
-        answer: dict[str, str] = json.loads(line)
+            raise PictureError(_STOPPED)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not answer.keys() & {"format", "reason"}:
+            # A process that a picture has taken over may say anything.
+            self._is_lost = True
+            raise PictureError(_STOPPED)
         return answer
 
     def end(self) -> None:
@@ -144,7 +165,7 @@ class _Decoder:
         try:
             self._stdin.write(message)
             self._stdin.flush()
-            line = self._stdout.readline()
+            line = self._stdout.readline(_LONGEST_ANSWER)
         except OSError:
             line = b""
         finally:

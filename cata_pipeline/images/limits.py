@@ -24,9 +24,12 @@ class CopyLimits:
     How many at once:
       `concurrency` pictures of a tenant (each may hold `max_bytes` in memory), `concurrency_per_host` of them at one
       host, `lookup_threads` for DNS.
+    When a host is left alone:
+      `host_failures` in a row without any answer, for `host_rest_seconds`.
     What a picture may be:
-      `max_pixels`, `max_side` (pixels); `decode_seconds`, `decode_bytes` (address space of a worker process),
-      `decode_workers` (processes, shared by all tenants of a process).
+      `max_pixels`, `min_side`, `max_side` (pixels), `max_frames` (of an animation); `decode_seconds` (wall and
+      processor time), `decode_bytes` (address space of a worker process), `decode_workers` (processes, shared by all
+      tenants of a process).
     How much is written at once:
       `flush_urls` settled together, `flush_items` of them in one transaction of the tenant database, `page_items`
       read together.
@@ -47,10 +50,15 @@ class CopyLimits:
 
     concurrency: int = 16
     concurrency_per_host: int = 8
-    lookup_threads: int = 4
+    lookup_threads: int = 16
+
+    host_failures: int = 5
+    host_rest_seconds: float = 60.0
 
     max_pixels: int = 50_000_000
+    min_side: int = 8
     max_side: int = 12_000
+    max_frames: int = 500
     decode_seconds: float = 20.0
     decode_bytes: int = 1 << 30
     decode_workers: int = 2

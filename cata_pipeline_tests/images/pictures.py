@@ -2,6 +2,9 @@
 
 import io
 import random
+import struct
+import zlib
+from typing import Any
 
 from PIL import Image
 
@@ -27,3 +30,47 @@ def phone_picture() -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (32, 32)).save(out, "MPO", save_all=True, append_images=[Image.new("RGB", (32, 32), "red")])
     return out.getvalue()
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """An image as a file."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def animation(kind: str, frames: int) -> bytes:
+    """As many different frames as asked for, each of 16 by 16 pixels."""
+    first, *others = [
+        Image.new("RGB", (16, 16), (number * 97 % 256, number * 31 % 256, number * 7 % 256)) for number in range(frames)
+    ]
+    return saved(first, kind, save_all=True, append_images=others)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png(*chunks: bytes, size: tuple[int, int] = (16, 16), pixels: bytes | None = None) -> bytes:
+    """A black PNG that carries `chunks`; `pixels` (compressed) may contradict its header."""
+    width, height = size
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = zlib.compress(bytes((1 + 3 * width) * height)) if pixels is None else pixels
+    parts = [chunk(b"IHDR", header), *chunks, chunk(b"IDAT", content), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def jpeg_that_says(width: int, height: int) -> bytes:
+    """A JPEG whose header names another size than its pixels have."""
+    content = draw()
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
+def webp_that_says(width: int, height: int) -> bytes:
+    """An extended WebP whose canvas is as large as asked for, with a small picture inside."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    inner = draw(kind="WEBP")[12:]
+    body = b"WEBP" + b"VP8X" + (10).to_bytes(4, "little") + bytes(4) + size + inner
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
