@@ -4,11 +4,12 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from cata_pipeline.buckets import Bucket, Created
+from cata_pipeline.buckets import Bucket, Created, WrongBytesError
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.errors import StorageError, TenantError
 
@@ -34,7 +35,11 @@ def test_an_object_is_created_with_its_headers(image_bucket: Bucket, servers: Em
 
 def test_an_object_that_is_there_already_is_left_as_it_is(image_bucket: Bucket) -> None:
     image_bucket.create("a", b"first", content_type="text/plain")
-    assert image_bucket.create("a", b"second", content_type="text/plain") == Created("a", new=False)
+    assert image_bucket.create("a", b"first", content_type="text/plain") == Created("a", new=False)
+    with pytest.raises(
+        WrongBytesError, match=r"holds other bytes than ours under a: expected 6 bytes, .*; found 5 bytes"
+    ):
+        image_bucket.create("a", b"second", content_type="text/plain")
     assert image_bucket.read("a") == b"first"
 
 
@@ -54,6 +59,17 @@ def test_names_are_listed_below_a_prefix_and_sorted(snapshot_bucket: Bucket) -> 
         snapshot_bucket.create(name, b"x", content_type="text/plain")
     assert list(snapshot_bucket.names("t/")) == ["t/a", "t/b"]
     assert list(snapshot_bucket.names("nothing/")) == []
+
+
+def test_objects_are_listed_with_size_and_age_page_by_page_in_the_order_of_their_bytes(image_bucket: Bucket) -> None:
+    names = sorted(("t/a", "t/A", "t/é", "t/\U0001f35c", "t/\uffee", "t/b/c"), key=str.encode)
+    before = datetime.now(UTC)
+    for name in names:
+        image_bucket.create(name, name.encode(), content_type="text/plain")
+    listed = list(image_bucket.objects("t/"))
+    assert [stored.name for stored in listed] == names
+    assert [stored.size for stored in listed] == [len(name.encode()) for name in names]
+    assert all(abs(stored.created_at - before) < timedelta(minutes=5) for stored in listed)
 
 
 def test_reading_a_missing_object_says_what_to_check(image_bucket: Bucket) -> None:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from cata_pipeline.buckets import Bucket
+from cata_pipeline.buckets import Bucket, WrongBytesError
 from cata_pipeline.catalog.model import (
     BundleComponent,
     Catalog,
@@ -146,7 +146,7 @@ def test_rows_stay_sorted_by_the_bytes_of_their_codes(store: SnapshotStore) -> N
 def test_a_stored_snapshot_is_never_overwritten(store: SnapshotStore, snapshot_bucket: Bucket) -> None:
     first = save(store, CATALOG)
     content = snapshot_bucket.read(first.record.path)
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(WrongBytesError):
         save(store, Catalog((PLAIN,)))
     assert snapshot_bucket.read(first.record.path) == content
 
