@@ -52,12 +52,16 @@ def mariadb_server(folder: Path) -> Iterator[MariadbServer]:
     assert installer is not None
     data, log, socket = folder / "data", folder / "log", folder / "socket"
     data.mkdir(mode=0o700)
+    # Not the machine's own: a server that starts removes what look like leftovers there, another server's live tables.
+    temporary = folder / "tmp"
+    temporary.mkdir(mode=0o700)
     as_root = ["--user=root"] if os.geteuid() == 0 else []
     subprocess.run(
         [
             str(installer),
             "--no-defaults",
             f"--datadir={data}",
+            f"--tmpdir={temporary}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             *as_root,
@@ -71,6 +75,7 @@ def mariadb_server(folder: Path) -> Iterator[MariadbServer]:
         "--no-defaults",
         "--datadir",
         str(data),
+        f"--tmpdir={temporary}",
         f"--socket={socket}",
         f"--pid-file={folder / 'pid'}",
         "--skip-networking",

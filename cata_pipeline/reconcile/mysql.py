@@ -42,6 +42,10 @@ SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_S
     innodb_lock_wait_timeout = 2, lock_wait_timeout = 2
 """
 _STATEMENT_TIMEOUT = {True: "SET SESSION max_statement_time = 600", False: "SET SESSION max_execution_time = 600000"}
+# An INSERT knows no NOWAIT: it waits for a merchant's row of the same key, and for the parent's row. MySQL takes no 0.
+_INSERT_WAIT = "SET SESSION innodb_lock_wait_timeout = {}"
+_IMPATIENT_SECONDS = {True: 0, False: 1}
+_PATIENT_SECONDS = 2
 _ISOLATION = "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
 
 _DESCRIBED = (
@@ -131,7 +135,7 @@ class MysqlSession:
 
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
         """Load the staged rows into temporary tables, numbered in key order."""
-        self._tables = tuple(TableStatements(bound, contract, compact_json=self._mariadb) for bound in contract.tables)
+        self._tables = tuple(TableStatements(bound, contract, mariadb=self._mariadb) for bound in contract.tables)
         [(local_infile, largest)] = self._rows("SELECT @@local_infile, @@max_allowed_packet")
         for table in self._tables:
             rows = _storable(tables[table.name], table.key_columns)
@@ -215,6 +219,7 @@ class MysqlSession:
         """
         if {level for _, level in self._rows(_ISOLATION)} != {"READ-COMMITTED"}:
             raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
+        self._execute(_INSERT_WAIT.format(_PATIENT_SECONDS if patient else _IMPATIENT_SECONDS[self._mariadb]))
         with self._transaction():
             for table in self._tables:
                 self._apply(table, "FOR UPDATE" if patient else "FOR UPDATE NOWAIT")

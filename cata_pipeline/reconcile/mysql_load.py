@@ -4,12 +4,17 @@ LOAD DATA LOCAL where the server takes it, else INSERTs of many rows. Both forms
 every byte across. Which table is loaded, and from what, is not decided here.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+_Marks = Sequence[tuple[str, str]]
+_FILE_MARKS: _Marks = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"))
+_LITERAL_MARKS: _Marks = (("\\", "\\\\"), ("'", "\\'"))
 
 _BATCH_ROWS = 20_000
 _LARGEST_STATEMENT = 4_000_000
@@ -26,8 +31,9 @@ def load_file_statement(table: str, columns: Sequence[str]) -> str:
 
 def write_load_file(rows: pa.Table, file: "tempfile._TemporaryFileWrapper[bytes]") -> None:
     """Write tab separated lines, in the form of LOAD DATA's defaults."""
+    marks = [_occurring(column, _FILE_MARKS) for column in rows.columns]
     for batch in rows.to_batches(max_chunksize=_BATCH_ROWS):
-        fields = [_escaped(column, "\\N", (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"))) for column in batch.columns]
+        fields = [_escaped(column, "\\N", found) for column, found in zip(batch.columns, marks, strict=True)]
         file.write(_content(_joined(fields, "\t", "", "\n"))[0])
     file.flush()
 
@@ -36,31 +42,43 @@ def insert_statements(table: str, rows: pa.Table, largest: int) -> Iterator[byte
     """INSERTs of as many rows as fit into `largest` bytes, at least one each."""
     head = f"INSERT INTO {table} ({', '.join(f'`{name}`' for name in rows.column_names)}) VALUES ".encode()
     room = max(0, min(largest, _LARGEST_STATEMENT) - len(head))
+    marks = [_occurring(column, _LITERAL_MARKS) for column in rows.columns]
     for batch in rows.to_batches(max_chunksize=_BATCH_ROWS):
-        fields = [_literal(column) for column in batch.columns]
+        fields = [_literal(column, found) for column, found in zip(batch.columns, marks, strict=True)]
         content, ends = _content(_joined(fields, ",", "(", "),"))
         start = 0
         while start < len(content):
             fitting = int(np.searchsorted(ends, start + room, side="right")) - 1
             end = int(ends[fitting]) if ends[fitting] > start else int(ends[np.searchsorted(ends, start, "right")])
-            yield head + content[start : end - 1]
+            yield head + bytes(content[start : end - 1])
             start = end
 
 
-def _literal(column: pa.Array) -> pa.Array:
+def _occurring(column: pa.ChunkedArray, marks: _Marks) -> _Marks:
+    """Those marks that a column holds at all: most hold none, and looking for a byte is cheaper than replacing it."""
+    if not pa.types.is_string(column.type):
+        return ()
+    contents = [chunk.buffers()[2] for chunk in column.chunks]
+    return tuple(
+        (plain, escaped)
+        for plain, escaped in marks
+        if any(content and re.search(re.escape(plain.encode()), content) for content in contents)
+    )
+
+
+def _literal(column: pa.Array, marks: _Marks) -> pa.Array:
     if not pa.types.is_string(column.type):
         return _escaped(column, "NULL", ())
-    text = _escaped(column, None, (("\\", "\\\\"), ("'", "\\'")))
+    text = _escaped(column, None, marks)
     return pc.fill_null(pc.binary_join_element_wise("'", text, "'", ""), "NULL")
 
 
-def _escaped(column: pa.Array, null: str | None, replacements: Sequence[tuple[str, str]]) -> pa.Array:
+def _escaped(column: pa.Array, null: str | None, marks: _Marks) -> pa.Array:
     if pa.types.is_boolean(column.type):
         column = pc.cast(column, pa.int8())
     text = pc.cast(column, pa.string())
-    if pa.types.is_string(column.type):
-        for plain, escaped in replacements:
-            text = pc.replace_substring(text, plain, escaped)
+    for plain, escaped in marks:
+        text = pc.replace_substring(text, plain, escaped)
     return text if null is None else pc.fill_null(text, null)
 
 
@@ -68,8 +86,8 @@ def _joined(fields: Sequence[pa.Array], separator: str, head: str, tail: str) ->
     return pc.binary_join_element_wise(head, pc.binary_join_element_wise(*fields, separator), tail, "")
 
 
-def _content(lines: pa.Array) -> tuple[bytes, "np.ndarray[tuple[int], np.dtype[np.int32]]"]:
+def _content(lines: pa.Array) -> tuple[memoryview, "np.ndarray[tuple[int], np.dtype[np.int32]]"]:
     """All lines as one run of bytes, which is how Arrow holds them, and where each one ends (the first is 0)."""
     _, offsets, content = lines.buffers()
     ends = np.frombuffer(offsets, np.int32, count=len(lines) + 1)
-    return content.to_pybytes()[: int(ends[-1])], ends
+    return memoryview(content)[: int(ends[-1])], ends

@@ -154,11 +154,13 @@ class PostgresqlSession:
         for table in self._tables:
             for statement in table.plan_statements():
                 self._execute(statement)
-        totals = self._row(self._tables[0].totals())
+        # Joining stage and target once more to count this would cost as much as the plan.
+        items, visible, named, all_staged, staged = self._row(self._tables[0].totals())
         changes = self._row(self._tables[0].plan_counts())
-        items, visible, known, stale, staged = totals
         children = [self._row(table.child_totals()) for table in self._tables[1:]]
         inserts, updates, hides, renames, unpictures, recategorizes = changes
+        strangers = self._row(self._tables[0].unplanned_strangers())[0] if staged < all_staged else 0
+        known = all_staged - inserts - strangers
         return PlanCounts(
             received=received,
             rejected=rejected,
@@ -166,7 +168,7 @@ class PostgresqlSession:
             tenant_items=items,
             tenant_visible=visible,
             known=known,
-            stale=stale,
+            stale=max(0, named - known),
             inserts=inserts,
             updates=updates,
             hides=hides,
@@ -209,6 +211,8 @@ class PostgresqlSession:
                 raise DatabaseError(
                     "The tenant database does not run this session at READ COMMITTED. Nothing was written."
                 )
+            if not patient:  # an INSERT knows no NOWAIT, and waits for a merchant's row of the same key
+                self._execute("SET LOCAL lock_timeout = '100ms'")
             for table in self._tables:
                 self._apply(table, patient=patient)
             counts = self._counts()

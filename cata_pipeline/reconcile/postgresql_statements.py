@@ -132,12 +132,17 @@ class TableStatements:
         return cast("BoundColumn", self._bound.column("visible"))
 
     def totals(self) -> str:
-        """Items of the tenant, visible ones, those the snapshot names and does not name; writable staged rows."""
+        """Items of the tenant, visible ones, those with a code; staged rows, and writable ones."""
         return f"""
-            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count(s."item_code"),
-                   count(*) FILTER (WHERE s."item_code" IS NULL AND {self._code} IS NOT NULL),
-                   (SELECT count(*) FROM {self.stage} WHERE "writable")
-            FROM {self._target} t LEFT JOIN {self.stage} s ON {self._keys_match("s")}"""
+            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count({self._code}),
+                   (SELECT count(*) FROM {self.stage}), (SELECT count(*) FROM {self.stage} WHERE "writable")
+            FROM {self._target} t"""
+
+    def unplanned_strangers(self) -> str:
+        """Staged rows that are not writable, and so in no plan, and name no stored row."""
+        return f"""
+            SELECT count(*) FROM {self.stage} s LEFT JOIN {self._target} t ON {self._keys_match("s")}
+            WHERE NOT s."writable" AND {self._id} IS NULL"""
 
     def plan_counts(self) -> str:
         """Insertions, updates, and of the updates: hides, renames, dropped pictures, changed categories."""

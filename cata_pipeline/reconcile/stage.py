@@ -4,6 +4,7 @@ Pure Arrow in, Arrow out: no engine is known here. A row that does not fit is st
 `writable`, so that what is stored of it stays and is neither called stale nor hidden.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cata_pipeline.catalog.model import Rejection
+from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, Rejection
 from cata_pipeline.reconcile.contract import ActualColumn, BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.policy import BUNDLE_COMPONENTS, ITEMS, MODIFIER_OPTIONS, MODIFIERS, Kind
 
@@ -149,7 +150,18 @@ def _problems(rows: pa.Table, bound: BoundTable) -> dict[int, str]:
         values = rows[column.column.source]
         for row, reason in _column_problems(values, column):
             problems.setdefault(row, f"{column.name} {reason}")
+    for row, reason in _key_problems(rows, bound):
+        problems.setdefault(row, reason)
     return problems
+
+
+def _key_problems(rows: pa.Table, bound: BoundTable) -> Iterator[tuple[int, str]]:
+    """Keys longer than an index holds, whose error would cost the whole tenant."""
+    texts = [column.column for column in bound.keys if column.column.kind is Kind.TEXT]
+    lengths = functools.reduce(pc.add, [pc.binary_length(rows[text.source]) for text in texts])
+    for row in _where(pc.greater(lengths, MAX_ITEM_CODE_BYTES)):
+        named = " and ".join(text.name for text in texts)
+        yield row, f"{named} come to {lengths[row].as_py()} bytes; an index takes {MAX_ITEM_CODE_BYTES}"
 
 
 def _column_problems(values: pa.ChunkedArray, column: BoundColumn) -> Iterator[tuple[int, str]]:

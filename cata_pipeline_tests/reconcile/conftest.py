@@ -47,6 +47,7 @@ class SyncedTenant:
     bucket: Bucket
     store: SnapshotStore
     before_write: Callable[[], None] = field(default=lambda: None)
+    sleep: Callable[[float], None] = field(default=lambda seconds: time.sleep(seconds / 20))
     mapping: SchemaMapping = SAME_NAMES
 
     def snapshot(self, items: Sequence[Item], rejections: Sequence[Rejection] = ()) -> Snapshot:
@@ -70,7 +71,7 @@ class SyncedTenant:
             allow=allow or {},
             dry_run=dry_run,
             before_write=self.before_write,
-            sleep=lambda seconds: time.sleep(seconds / 20),
+            sleep=self.sleep,
         )
 
     def rows(self, statement: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ class SyncedTenant:
 
     def item(self, code: str) -> dict[str, Any]:
         [row] = self.rows("SELECT * FROM items WHERE item_code = :code", code=code)
-        if self._on_mariadb:
+        if self.on_mariadb:
             row["visible"] = bool(row["visible"])
             if isinstance(row.get("variant_options"), str):
                 row["variant_options"] = json.loads(row["variant_options"])
@@ -93,12 +94,12 @@ class SyncedTenant:
     def state(self, table: str) -> list[dict[str, Any]]:
         """Every row of a table, with what changes whenever the row is written, even by the same values."""
         # MariaDB moves `updated_at` for new values only; a row lock leaves no trace there.
-        versions = "" if self._on_mariadb else "xmin::text, xmax::text, "
+        versions = "" if self.on_mariadb else "xmin::text, xmax::text, "
         return self.rows(f"SELECT {versions}{table}.* FROM {table} ORDER BY id")
 
     def next_item_id(self) -> Any:
         """What the next inserted item's id is made from."""
-        if self._on_mariadb:
+        if self.on_mariadb:
             statement = (
                 "SELECT auto_increment FROM information_schema.tables WHERE table_schema = DATABASE()"
                 " AND table_name = 'items'"
@@ -110,13 +111,13 @@ class SyncedTenant:
     def drop_table(self, name: str) -> None:
         """Drop a table that others refer to."""
         with self.engine.begin() as connection:
-            if self._on_mariadb:
+            if self.on_mariadb:
                 connection.execute(sa.text("SET foreign_key_checks = 0"))
-            connection.execute(sa.text(f"DROP TABLE {name} {'' if self._on_mariadb else 'CASCADE'}"))
+            connection.execute(sa.text(f"DROP TABLE {name} {'' if self.on_mariadb else 'CASCADE'}"))
 
     def keep_visibility_in_a_number(self) -> None:
         """Make `items.visible` a smallint."""
-        if self._on_mariadb:
+        if self.on_mariadb:
             self.edit("ALTER TABLE items MODIFY visible smallint NOT NULL DEFAULT 1")
         else:
             self.edit(
@@ -126,7 +127,7 @@ class SyncedTenant:
 
     def distinguish_codes(self) -> None:
         """Let the unique keys tell codes apart that differ in case, accents or spaces."""
-        if not self._on_mariadb:
+        if not self.on_mariadb:
             return
         for table, columns in _CODES.items():
             changes = ", ".join(
@@ -136,8 +137,26 @@ class SyncedTenant:
             self.edit(f"ALTER TABLE {table} {changes}")
 
     @property
-    def _on_mariadb(self) -> bool:
+    def on_mariadb(self) -> bool:
         return self.engine.dialect.name == "mysql"
+
+    def is_somebody_waiting(self) -> bool:
+        """Whether anybody in this database waits for a lock that somebody else holds."""
+        if self.on_mariadb:  # innodb_trx is a cache that stays old as long as it is asked more than ten times a second
+            [found] = self.rows("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
+            return int(found["Value"]) > 0
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        return bool(self.rows(waiting))
+
+    def is_locked(self, table: str, row_id: int) -> bool:
+        """Whether a transaction holds a row, so that a merchant who saves it has to wait."""
+        with self.engine.connect() as connection:
+            statement = sa.text(f"SELECT 1 FROM {table} WHERE id = :row_id FOR UPDATE NOWAIT")
+            try:
+                connection.execute(statement, {"row_id": row_id})
+            except sa.exc.OperationalError:
+                return True
+            return False
 
 
 @pytest.fixture
@@ -150,6 +169,15 @@ def tenant(request: pytest.FixtureRequest, snapshot_bucket: Bucket, control: Eng
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     yield SyncedTenant(engine, url, snapshot_bucket, SnapshotStore(snapshot_bucket, control))
     engine.dispose()
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Returns once it happened; fails when it does not."""
+    for _ in range(3_000):
+        if happened():
+            return
+        time.sleep(0.01)
+    pytest.fail("It never happened.")
 
 
 def latte(**changes: Any) -> Item:

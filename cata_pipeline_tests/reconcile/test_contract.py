@@ -2,6 +2,7 @@
 
 import pytest
 
+from cata_pipeline.catalog.model import BundleComponent
 from cata_pipeline.errors import ContractError, DatabaseError
 from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
 from cata_pipeline_tests.reconcile.test_ownership import MILK
@@ -57,6 +58,52 @@ def test_a_name_longer_than_its_column_costs_only_its_item(tenant: SyncedTenant)
     assert (report.items_in_snapshot, report.rejected, report.items.updated, report.stale) == (1, 1, 1, 0)
     assert report.rejections[0].reason == "original_name has 256 characters; the column takes 255"
     assert tenant.item("LONG")["name"] == "Latte"
+
+
+def test_a_number_larger_than_its_column_costs_only_its_component(tenant: SyncedTenant) -> None:
+    kind = "MODIFY quantity" if tenant.on_mariadb else "ALTER quantity TYPE"
+    tenant.edit(f"ALTER TABLE item_bundle_components {kind} decimal(3, 1)")
+    parts = (BundleComponent("Drink", "A", "A", "99.5"), BundleComponent("Food", "B", "B", "100"))
+    report = tenant.sync(latte(bundle_components=parts), latte(item_code="OTHER"))
+    assert (report.items.inserted, report.children.inserted, report.children_rejected) == (2, 1, 1)
+    assert [float(row["quantity"]) for row in tenant.rows("SELECT quantity FROM item_bundle_components")] == [99.5]
+
+
+def test_without_a_default_only_the_item_that_lacks_the_value_is_rejected(tenant: SyncedTenant) -> None:
+    kind = "MODIFY category varchar(255)" if tenant.on_mariadb else "ALTER category SET"
+    tenant.edit(f"ALTER TABLE items {kind} NOT NULL")
+    report = tenant.sync(latte(category=None), latte(item_code="FULL"))
+    assert (report.items.inserted, report.rejected) == (1, 1)
+    assert report.rejections[0].reason == "category is not given; the column takes no NULL and has no default"
+
+
+def test_ids_that_the_database_makes_up_work_dry_or_not(tenant: SyncedTenant) -> None:
+    for table in ("menu_items", "item_bundle_components", "item_modifier_options", "item_modifiers"):
+        tenant.edit(f"DROP TABLE {table}")
+    tenant.edit("ALTER TABLE items DROP COLUMN id")
+    kind = "char(36) NOT NULL DEFAULT (uuid())" if tenant.on_mariadb else "uuid DEFAULT gen_random_uuid()"
+    tenant.edit(f"ALTER TABLE items ADD COLUMN id {kind} PRIMARY KEY")
+    items = [latte(), latte(item_code="OTHER")]
+    assert tenant.sync(*items, dry_run=True).items.inserted == 2
+    assert tenant.sync(*items).items.inserted == 2
+    ids = [row["id"] for row in tenant.rows("SELECT id FROM items ORDER BY item_code")]
+    assert tenant.sync(latte(name="New"), items[1], dry_run=True).items.renamed == 1
+    assert tenant.sync(latte(name="New"), items[1]).items.renamed == 1
+    assert [row["id"] for row in tenant.rows("SELECT id FROM items ORDER BY item_code")] == ids
+    assert len(set(ids)) == 2
+
+
+def test_a_trigger_on_updated_at_fires_for_rows_that_change_and_no_others(tenant: SyncedTenant) -> None:
+    if tenant.on_mariadb:  # the reference schema for PostgreSQL has such a trigger
+        tenant.edit("ALTER TABLE items MODIFY updated_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)")
+        tenant.edit("CREATE TRIGGER touch BEFORE UPDATE ON items FOR EACH ROW SET NEW.updated_at = NOW(6)")
+    tenant.sync(latte(), latte(item_code="SAME"))
+    before = {row["item_code"]: row["updated_at"] for row in tenant.rows("SELECT item_code, updated_at FROM items")}
+    for _ in range(2):
+        tenant.sync(latte(name="New"), latte(item_code="SAME"))
+        after = {row["item_code"]: row["updated_at"] for row in tenant.rows("SELECT item_code, updated_at FROM items")}
+        assert after["SAME"] == before["SAME"]
+        assert after["LAT-L"] > before["LAT-L"]
 
 
 def test_an_unreachable_tenant_database_is_named_without_its_password(tenant: SyncedTenant) -> None:

@@ -22,6 +22,8 @@ CALM = PlanCounts(
     renames=0,
     unpictures=0,
     recategorizes=0,
+    visible_children=3000,
+    child_hides=0,
 )
 
 
@@ -37,6 +39,7 @@ def test_a_calm_plan_passes() -> None:
     ("guard", "field", "limit"),
     [
         ("hide", "hides", 100),
+        ("hide_children", "child_hides", 300),
         ("rename", "renames", 500),
         ("unpicture", "unpictures", 500),
         ("recategorize", "recategorizes", 500),
@@ -54,13 +57,15 @@ def test_a_guard_refuses_only_above_its_limit(guard: str, field: str, limit: int
     ("guard", "field", "floor"),
     [
         ("hide", "hides", 20),
+        ("hide_children", "child_hides", 20),
         ("rename", "renames", 50),
         ("unpicture", "unpictures", 50),
         ("recategorize", "recategorizes", 50),
+        ("reject", "rejected", 20),
     ],
 )
 def test_a_small_tenant_has_a_floor_instead_of_a_share(guard: str, field: str, floor: int) -> None:
-    small = replace(CALM, received=60, staged=60, tenant_items=60, tenant_visible=60, known=60)
+    small = replace(CALM, received=60, staged=60, tenant_items=60, tenant_visible=60, known=60, visible_children=60)
     changes: dict[str, Any] = {field: floor}
     assert refusing(replace(small, **changes)) == set()
     changes = {field: floor + 1}

@@ -108,7 +108,7 @@ def test_a_stored_item_whose_code_was_respelled_is_stale_and_left_alone(tenant: 
     tenant.sync(latte(item_code="lat"), latte())
     before = tenant.item("lat")
     report = tenant.sync(latte(item_code="LAT", name="Other"), latte())
-    assert (report.stale, report.stale_sample, report.rejected) == (1, ("lat",), 1)
+    assert (report.stale, report.stale_codes, report.rejected) == (1, ("lat",), 1)
     assert tenant.item("lat") == before
 
 

@@ -162,7 +162,7 @@ def test_a_product_the_provider_no_longer_names_is_left_alone_and_reported(tenan
     tenant.sync(latte(), latte(item_code="GONE"))
     before = tenant.item("GONE")
     report = tenant.sync(latte())
-    assert (report.stale, report.stale_sample) == (1, ("GONE",))
+    assert (report.stale, report.stale_codes) == (1, ("GONE",))
     assert tenant.item("GONE") == before
 
 

@@ -1,15 +1,10 @@
 """The order of the steps: what is written when, what is retried, and what a sync leaves behind."""
 
 import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.errors import DatabaseError, GuardRefusedError
@@ -84,68 +79,6 @@ def test_too_many_rejected_rows_are_refused_even_on_a_first_sync(tenant: SyncedT
     with pytest.raises(GuardRefusedError, match="21 of 22 rows were rejected"):
         tenant.sync(latte(), rejected=21)
     assert tenant.sync(latte(), rejected=20).rejected == 20
-
-
-@contextmanager
-def merchant(tenant: SyncedTenant) -> Iterator[Connection]:
-    """A Cata user's own transaction, open until the test commits it or the block ends."""
-    with tenant.engine.connect() as connection:
-        yield connection
-
-
-def test_a_merchant_edit_between_plan_and_apply_survives(tenant: SyncedTenant) -> None:
-    tenant.sync(latte())
-    tenant.before_write = lambda: tenant.edit("UPDATE items SET name = 'Ours'")
-    report = tenant.sync(latte(name="New", category="Tea"))
-    row = tenant.item("LAT-L")
-    assert (row["name"], row["original_name"], row["category"]) == ("Ours", "New", "Tea")
-    assert (report.items.renamed, report.items.names_kept) == (0, 1)
-
-
-def test_a_merchant_edit_the_sync_waits_for_survives(tenant: SyncedTenant) -> None:
-    tenant.sync(latte())
-    with merchant(tenant) as edit:
-        edit.execute(sa.text("UPDATE items SET name = 'Ours'"))
-        commit = threading.Timer(0.5, edit.commit)
-        commit.start()
-        tenant.sync(latte(name="New"))
-        commit.join()
-    row = tenant.item("LAT-L")
-    assert (row["name"], row["original_name"]) == ("Ours", "New")
-
-
-def test_an_item_a_merchant_inserts_meanwhile_is_updated_under_the_rules(tenant: SyncedTenant) -> None:
-    insert = "INSERT INTO items (item_code, name, original_name, base_price) VALUES ('LAT-L', 'Ours', 'x', 5)"
-    tenant.before_write = lambda: tenant.edit(insert)
-    report = tenant.sync(latte(), latte(item_code="NEW"))
-    row = tenant.item("LAT-L")
-    assert (row["name"], row["original_name"], row["base_price"]) == ("Ours", "Latte", 5)
-    assert (report.items.inserted, report.items.updated) == (1, 1)
-
-
-def test_an_item_deleted_meanwhile_is_inserted_again(tenant: SyncedTenant) -> None:
-    tenant.sync(latte(), latte(item_code="OTHER"))
-    tenant.before_write = lambda: tenant.edit("DELETE FROM items WHERE item_code = 'LAT-L'")
-    report = tenant.sync(latte(name="New"), latte(item_code="OTHER"))
-    assert (report.items.inserted, report.items.updated, report.unchanged) == (1, 0, 1)
-    assert tenant.item("LAT-L")["name"] == "New"
-
-
-def test_a_row_that_stays_locked_is_retried_and_then_given_up_with_nothing_written(tenant: SyncedTenant) -> None:
-    tenant.sync(latte(), latte(item_code="AAA"))
-    with merchant(tenant) as edit:
-        edit.execute(sa.text("UPDATE items SET name = 'Ours' WHERE item_code = 'LAT-L'"))
-        with pytest.raises(DatabaseError, match="stayed locked through 30 tries"):
-            tenant.sync(latte(name="New"), latte(item_code="AAA", name="New"))
-        edit.rollback()
-    assert [row["name"] for row in tenant.rows("SELECT name FROM items")] == ["Latte", "Latte"]
-
-
-def test_rows_that_do_not_change_are_not_locked(tenant: SyncedTenant) -> None:
-    tenant.sync(latte(), latte(item_code="CHANGED"))
-    with merchant(tenant) as edit:
-        edit.execute(sa.text("SELECT 1 FROM items WHERE item_code = 'LAT-L' FOR UPDATE"))
-        assert tenant.sync(latte(), latte(item_code="CHANGED", name="New")).items.updated == 1
 
 
 def test_a_failure_inside_the_transaction_leaves_nothing_half_written(tenant: SyncedTenant) -> None:

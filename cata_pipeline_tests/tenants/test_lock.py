@@ -97,6 +97,11 @@ def test_a_run_that_waited_long_enough_is_told_which_run_holds_the_tenant(contro
         pytest.fail("Two runs had the tenant at once.")
 
 
+def test_a_run_waits_a_minute_unless_told_otherwise(control: Engine) -> None:
+    with tenant_lock(control, "kopi-kita", "sync", "run-1") as lock:
+        assert lock._connection.execute(sa.text("SHOW lock_timeout")).scalar_one() == "1min"
+
+
 def test_an_image_copy_that_waited_long_enough_is_told_so_in_its_own_words(control: Engine) -> None:
     with (
         tenant_lock(control, "kopi-kita", "images", "run-1"),
