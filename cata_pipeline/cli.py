@@ -5,11 +5,9 @@ object and nothing else; what is happening meanwhile goes to standard error.
 """
 
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import wraps
 from itertools import islice
@@ -23,12 +21,15 @@ from cata_pipeline.errors import CataError, UsageError
 if TYPE_CHECKING:
     from cata_pipeline.orchestration.in_process import JobAnswer, TenantAnswer
     from cata_pipeline.pipeline import Pipeline
+    from cata_pipeline.tenants.history import FailingPicture
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 EXIT_TENANTS_FAILED = 1
 EXIT_WRONG_USE = 2
+STATUS_SAMPLE = 10
+"""Stale items, and failing pictures, that `status` names of each tenant."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 tenant_ids = click.argument("tenant_ids", nargs=-1, metavar="[ID]...")
@@ -182,10 +183,14 @@ def sync(
 @main.command()
 @tenant_ids
 @everyone
+@click.option("--unreferenced", is_flag=True, help="Copy nothing; report objects that no row refers to. Deletes none.")
 @as_json
 @_reporting
-def images(tenant_ids: tuple[str, ...], everyone: bool, as_json: bool) -> None:  # noqa: FBT001
+def images(tenant_ids: tuple[str, ...], everyone: bool, unreferenced: bool, as_json: bool) -> None:  # noqa: FBT001
     """Copy the product pictures of tenants that are due, as a recorded run in this process."""
+    if unreferenced:
+        _report_unreferenced(_chosen(tenant_ids, everyone=everyone), as_json=as_json)
+        return
     _run("copy_images", "image_objects", _chosen(tenant_ids, everyone=everyone), {}, as_json=as_json)
 
 
@@ -199,9 +204,18 @@ def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     ids = [pipeline.registry.tenant(tenant_id).id for tenant_id in tenant_ids] or pipeline.registry.active_ids()
     newest = pipeline.history.newest(ids)
     failing = pipeline.history.failing_pictures(ids)
+    pictures = pipeline.history.longest_failing(ids, STATUS_SAMPLE)
+    stale, stale_counts = pipeline.stale_items.longest(ids, STATUS_SAMPLE), pipeline.stale_items.count(ids)
     told: dict[str, dict[str, Any]] = {}
     for tenant_id in ids:
-        told[tenant_id] = {"failing_images": failing.get(tenant_id, 0)}
+        told[tenant_id] = {
+            "failing_images": failing.get(tenant_id, 0),
+            "failing_pictures": [_told_failing(picture) for picture in pictures.get(tenant_id, [])],
+            "stale_items": [
+                {"item_code": item.item_code, "since": item.since.isoformat(timespec="seconds")}
+                for item in stale.get(tenant_id, [])
+            ],
+        }
         for kind in ("sync", "images"):
             run = newest.get((tenant_id, kind))
             told[tenant_id][kind] = run and {
@@ -227,6 +241,29 @@ def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
         for tenant_id, entry in told.items()
     ]
     _print_table(("tenant", "last sync", "items", "stale", "last image copy", "failing images", "problem"), rows)
+    for tenant_id, entry in told.items():
+        _print_some(
+            f"{tenant_id}: stale items, the longest first",
+            ("item code", "since"),
+            [(item["item_code"], _minute(item["since"])) for item in entry["stale_items"]],
+            stale_counts.get(tenant_id, 0),
+        )
+        _print_some(
+            f"{tenant_id}: pictures that keep failing, the longest first",
+            ("item code", "host", "reason", "since", "tries", "next try"),
+            [
+                (
+                    _with_others(picture),
+                    picture["host"],
+                    picture["reason"],
+                    _minute(picture["since"]),
+                    str(picture["tries"]),
+                    _minute(picture["next_try"]),
+                )
+                for picture in entry["failing_pictures"]
+            ],
+            entry["failing_images"],
+        )
 
 
 @main.command()
@@ -251,10 +288,7 @@ def history(tenant_id: str, item_code: str | None, limit: int, as_json: bool) ->
         click.echo("No sync has changed anything here.")
         return
     names = ("at", "run", "table", "action", "item_code", "column", "old", "new")
-    rows = [
-        (row["at"][:16].replace("T", " "), row["run_id"][:8], *(str(row[name] or "") for name in names[2:]))
-        for row in told
-    ]
+    rows = [(_minute(row["at"]), row["run_id"][:8], *(str(row[name] or "") for name in names[2:])) for row in told]
     _print_table(names, rows)
 
 
@@ -325,9 +359,13 @@ def _chosen(tenant_ids: Sequence[str], *, everyone: bool) -> list[str]:
 
 
 def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_json: bool) -> None:
-    from cata_pipeline.orchestration.in_process import open_instance, run_in_process
+    from rich.console import Console
 
-    with open_instance() as instance, _progress(len(ids), tell_each=as_json):
+    from cata_pipeline.orchestration.in_process import open_instance, run_in_process
+    from cata_pipeline.progress_bars import progress_bars
+
+    bars = progress_bars(Console(stderr=True), len(ids), pictures=job == "copy_images", tell_each=as_json)
+    with open_instance() as instance, bars:
         answer = run_in_process(job, op, ids, config, instance)
     if as_json:
         _print_json(
@@ -337,6 +375,45 @@ def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_jso
         _print_run(answer, dry_run=bool(config.get("dry_run")))
     if not answer.ok:
         sys.exit(EXIT_TENANTS_FAILED)
+
+
+def _report_unreferenced(ids: list[str], *, as_json: bool) -> None:
+    pipeline = _pipeline()
+    told: dict[str, dict[str, Any]] = {}
+    for tenant_id in ids:
+        try:
+            told[tenant_id] = {"ok": True, **asdict(pipeline.unreferenced_images(tenant_id))}
+        except CataError as error:
+            told[tenant_id] = {"ok": False, "error": str(error)}
+    if as_json:
+        _print_json({"run_id": None, "tenants": told})
+    else:
+        _print_unreferenced(told)
+    if not all(entry["ok"] for entry in told.values()):
+        sys.exit(EXIT_TENANTS_FAILED)
+
+
+def _print_unreferenced(told: Mapping[str, Mapping[str, Any]]) -> None:
+    piles = ("unreferenced", "former", "recent")
+    rows = [
+        (tenant_id, *(str(entry[pile][figure]) for pile in piles for figure in ("objects", "bytes")))
+        for tenant_id, entry in told.items()
+        if entry["ok"]
+    ]
+    _print_table(("tenant", *(name for pile in piles for name in (pile, "bytes"))), rows)
+    for tenant_id, entry in told.items():
+        if not entry["ok"]:
+            click.echo(f"{tenant_id}: FAILED: {entry['error']}")
+            continue
+        for name in entry["unreferenced"]["sample"]:
+            click.echo(f"{tenant_id}: unreferenced: {name}")
+        left_out = entry["unreferenced"]["objects"] - len(entry["unreferenced"]["sample"])
+        if left_out:
+            click.echo(f"{tenant_id}: and {left_out} more")
+    click.echo(
+        "Nothing was deleted. Former copies are known as ours and shown again if their picture comes back; recent"
+        " objects may be about to be shown."
+    )
 
 
 def _told(tenant: "TenantAnswer") -> dict[str, Any]:
@@ -362,18 +439,51 @@ def _print_run(answer: "JobAnswer", *, dry_run: bool) -> None:
         told = ", ".join(f"{key} {value}" for key, value in numbers.items() if "/" not in key)
         click.echo(f"{tenant_id}: {'dry run, nothing written: ' if dry_run else ''}{told or 'nothing to do'}")
         for name in ("changes", "failures"):
-            rows = _plain(tenant.metadata.get(name, []))
-            if rows:
-                _print_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-        if refused := tenant.metadata.get("guards_would_refuse"):
-            click.echo(f"The guards would refuse this plan:\n{refused}")
+            _print_records(_plain(tenant.metadata.get(name, [])))
+        if dry_run:
+            _print_plan(tenant.metadata)
     click.echo(f"run {answer.run_id}")
+
+
+def _print_plan(metadata: Mapping[str, Any]) -> None:
+    """What the table of changes leaves out of a dry run's plan, and what the guards say of it."""
+    left_out = metadata["plan_rows"] - len(_plain(metadata.get("changes", [])))
+    if left_out > 0:
+        click.echo(f"and {left_out} more rows: {metadata.get('plan_file', 'their file could not be stored')}")
+    _print_records(_plain(metadata["guards"]))
+    if refused := metadata.get("guards_would_refuse"):
+        click.echo(f"The guards would refuse this plan:\n{refused}")
+    else:
+        click.echo("The guards would let this plan through.")
+
+
+def _told_failing(picture: "FailingPicture") -> dict[str, Any]:
+    from cata_pipeline.images.picture_url import host_of
+
+    return {
+        "item_code": picture.item_code,
+        "items": picture.items,
+        "host": host_of(picture.url),
+        "reason": picture.reason,
+        "since": picture.since.isoformat(timespec="seconds"),
+        "tries": picture.tries,
+        "next_try": picture.next_try_at.isoformat(timespec="seconds"),
+    }
+
+
+def _with_others(picture: Mapping[str, Any]) -> str:
+    others = picture["items"] - 1
+    return f"{picture['item_code'] or ''}{f' and {others} more' if others > 0 else ''}"
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def _last(run: Mapping[str, Any] | None) -> str:
     if run is None:
         return "never"
-    return f"{run['finished_at'][:16].replace('T', ' ')} {'FAILED' if run['error'] else 'ok'}"
+    return f"{_minute(run['finished_at'])} {'FAILED' if run['error'] else 'ok'}"
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
@@ -383,43 +493,25 @@ def _print_json(value: Mapping[str, Any]) -> None:
 def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        # As they are: an item code may hold what rich takes for markup.
+        table.add_row(*(Text(str(cell)) for cell in row))
     Console(file=sys.stdout).print(table)
 
 
-@contextmanager
-def _progress(total: int, *, tell_each: bool) -> Iterator[None]:
-    """A bar while it is a terminal, and one line a tenant if `tell_each`; both on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    logger = logging.getLogger("cata_pipeline")
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        handler = _TenantCounter(progress, progress.add_task("tenants", total=total), console if tell_each else None)
-        logger.addHandler(handler)
-        level = logger.level
-        logger.setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
-            logger.setLevel(level)
+def _print_records(records: Sequence[Mapping[str, str]]) -> None:
+    if records:
+        _print_table(tuple(records[0]), [tuple(record.values()) for record in records])
 
 
-class _TenantCounter(logging.Handler):
-    """Advances the bar with every log record that finishes a tenant, and shows the record where there is a console."""
-
-    def __init__(self, progress: Any, task: Any, console: Any) -> None:
-        super().__init__(logging.INFO)
-        self._progress, self._task, self._console = progress, task, console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if hasattr(record, "tenant_id"):
-            self._progress.advance(self._task)
-            if self._console:
-                self._console.print(record.getMessage(), markup=False, highlight=False)
+def _print_some(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> None:
+    """A table of the first of `total` rows, if there are any, and how many more there are."""
+    if not rows:
+        return
+    click.echo(f"\n{title}")
+    _print_table(names, rows)
+    if total > len(rows):
+        click.echo(f"and {total - len(rows)} more")

@@ -9,6 +9,7 @@
         ├── GuardRefusedError  the plan is implausible; nothing was written
         ├── TenantBusyError    another run holds the tenant
         ├── StorageError       the bucket did not take or return an object
+        ├── StoppedError       the run was ended while the tenant was being served
         └── DatabaseError      the tenant database refused or could not be reached
 
 A message names what was expected, what was found, and the next step. A `TenantError` need not name
@@ -58,6 +59,10 @@ class TenantBusyError(TenantError):
 
 class StorageError(TenantError):
     """The bucket did not take or return an object."""
+
+
+class StoppedError(TenantError):
+    """The run was ended before this tenant was served completely; what was finished until then stays."""
 
 
 class DatabaseError(TenantError):

@@ -7,12 +7,14 @@ not stop the others. How a step works belongs to its package; how a run is start
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -24,10 +26,13 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotRecord, SnapshotStore
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.errors import CataError, UsageError
+from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
+from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.result import ImageResult
 from cata_pipeline.images.tenant_images import TenantImages
+from cata_pipeline.images.unreferenced import UnreferencedImages, find_unreferenced
 from cata_pipeline.providers.registry import provider_named
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.guard import check_allowances
@@ -35,18 +40,23 @@ from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
 from cata_pipeline.settings import Settings, parse_tenant_database_url
+from cata_pipeline.stopping import Stop
 from cata_pipeline.tenants import credentials
 from cata_pipeline.tenants.history import History, TenantRun
 from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
 from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mapping
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
+from cata_pipeline.tenants.stale import StaleItem, StaleItems
 
 logger = logging.getLogger(__name__)
 
 Outcome = TypeVar("Outcome", "SyncOutcome", "ImageOutcome")
 Counts = dict[str, int | float]
 _RECORD_SECONDS = 30.0
+_GRACE_SECONDS = 5.0
+STALE_SHOWN = 20
+"""Stale items that an outcome names, the longest stale first."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +86,15 @@ class SyncOrder:
 class SyncOutcome:
     """What a sync did for one tenant; `error` says why it stopped, None when it did not.
 
-    `snapshot` is the one that was taken (`fetched`) or replayed.
+    `snapshot` is the one that was taken (`fetched`) or replayed. `stale` names the longest stale items; it is empty
+    where that is not on record.
     """
 
     tenant_id: str
     snapshot: SnapshotRecord | None = None
     fetched: bool = False
     report: ReconcileReport | None = None
+    stale: tuple[StaleItem, ...] = ()
     seconds_fetch: float = 0.0
     error: str | None = None
 
@@ -149,6 +161,7 @@ class Pipeline:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._breakers = HostBreakers()
         # Here and not on first use, so that a wrong file stops a command before it serves any tenant.
         self._mapping = SAME_NAMES
         if settings.schema_mapping:
@@ -171,6 +184,11 @@ class Pipeline:
         return History(self.control)
 
     @cached_property
+    def stale_items(self) -> StaleItems:
+        """Since when items are stale."""
+        return StaleItems(self.control)
+
+    @cached_property
     def snapshots(self) -> SnapshotStore:
         """The stored snapshots."""
         return SnapshotStore(self.snapshot_bucket, self.control)
@@ -188,7 +206,7 @@ class Pipeline:
     @cached_property
     def policy(self) -> AddressPolicy:
         """Which addresses may be connected to."""
-        return AddressPolicy(self.settings.private_endpoints)
+        return AddressPolicy(self.settings.private_endpoints, self.settings.denied_networks)
 
     def tenant_database(self, tenant: Tenant) -> TenantDatabase:
         """A tenant's database: its own, or the template's."""
@@ -206,16 +224,28 @@ class Pipeline:
             raise UsageError(f"The database_url of tenant {tenant.id} {error}") from None
 
     def sync(
-        self, tenant_id: str, order: SyncOrder, run_id: str, *, lock_wait_seconds: float = WAIT_SECONDS
+        self,
+        tenant_id: str,
+        order: SyncOrder,
+        run_id: str,
+        *,
+        lock_wait_seconds: float = WAIT_SECONDS,
+        stop: Stop | None = None,
     ) -> SyncOutcome:
-        """Serve one tenant under its lock. Whatever fails ends up in the outcome's `error`, and on record."""
-        started = datetime.now(UTC)
+        """Serve one tenant under its lock. Whatever fails ends up in the outcome's `error`, and on record.
+
+        `stop` ends it before its next step; a transaction that has begun is not disturbed.
+        """
+        started, stop = datetime.now(UTC), stop or Stop()
         outcome = SyncOutcome(tenant_id)
         try:
             tenant = self.registry.tenant(tenant_id)
             with tenant_lock(self.control, tenant_id, "sync", run_id, wait_seconds=lock_wait_seconds) as lock:
-                for outcome in self._steps(tenant, order, run_id, lock):  # noqa: B007 keeps the furthest step
+                stop.check()
+                for outcome in self._steps(tenant, order, run_id, lock, stop):  # noqa: B007 keeps the furthest step
                     pass
+                if outcome.report and not order.dry_run:
+                    outcome = self._with_stale(outcome, outcome.report, started)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
             outcome = replace(outcome, error=_explain(tenant_id, error))
         if not order.dry_run:
@@ -224,16 +254,26 @@ class Pipeline:
         return outcome
 
     def copy_images(
-        self, tenant_id: str, run_id: str, inspector: Inspector, *, lock_wait_seconds: float = WAIT_SECONDS
+        self,
+        tenant_id: str,
+        run_id: str,
+        inspector: Inspector,
+        *,
+        lock_wait_seconds: float = WAIT_SECONDS,
+        stop: Stop | None = None,
     ) -> ImageOutcome:
-        """Copy one tenant's pictures under its lock. Whatever fails ends up in the outcome's `error`, and on record."""
-        started = datetime.now(UTC)
+        """Copy one tenant's pictures under its lock. Whatever fails ends up in the outcome's `error`, and on record.
+
+        `stop` ends it; pictures that had arrived are finished.
+        """
+        started, stop = datetime.now(UTC), stop or Stop()
         outcome = ImageOutcome(tenant_id)
         try:
             tenant = self.registry.tenant(tenant_id)
             database = self.tenant_database(tenant)
             engine = sa.create_engine(database.url, poolclass=sa.NullPool, hide_parameters=True)
             with tenant_lock(self.control, tenant_id, "images", run_id, wait_seconds=lock_wait_seconds):
+                stop.check()
                 result = copy_images(
                     tenant_id,
                     tenant=TenantImages(engine, database.mapping),
@@ -241,6 +281,8 @@ class Pipeline:
                     bucket=self.image_bucket,
                     policy=self.policy,
                     inspector=inspector,
+                    stop=stop,
+                    breakers=self._breakers,
                 )
             outcome = replace(outcome, result=result)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
@@ -251,15 +293,38 @@ class Pipeline:
 
     def sync_batch(
         self, tenant_ids: Sequence[str], order: SyncOrder, run_id: str, *, concurrency: int
-    ) -> Iterator[SyncOutcome]:
-        """Serve many tenants, `concurrency` at a time; yields each outcome as it is there."""
-        order.check()
-        yield from _each(tenant_ids, concurrency, lambda tenant_id: self.sync(tenant_id, order, run_id))
+    ) -> Generator[SyncOutcome, None, None]:
+        """Serve many tenants, `concurrency` at a time; yields each outcome as it is there.
 
-    def copy_images_batch(self, tenant_ids: Sequence[str], run_id: str, *, concurrency: int) -> Iterator[ImageOutcome]:
-        """Copy the pictures of many tenants, `concurrency` at a time; yields each outcome as it is there."""
+        Closing it early stops those that are being served.
+        """
+        order.check()
+        stop = Stop()
+        yield from _each(
+            tenant_ids, concurrency, lambda tenant_id: self.sync(tenant_id, order, run_id, stop=stop), stop
+        )
+
+    def copy_images_batch(
+        self, tenant_ids: Sequence[str], run_id: str, *, concurrency: int
+    ) -> Generator[ImageOutcome, None, None]:
+        """Copy the pictures of many tenants, `concurrency` at a time; yields each outcome as it is there.
+
+        Closing it early stops those that are being copied.
+        """
+        stop = Stop()
         with Inspector() as inspector:
-            yield from _each(tenant_ids, concurrency, lambda tenant_id: self.copy_images(tenant_id, run_id, inspector))
+
+            def copy(tenant_id: str) -> ImageOutcome:
+                return self.copy_images(tenant_id, run_id, inspector, stop=stop)
+
+            yield from _each(tenant_ids, concurrency, copy, stop)
+
+    def unreferenced_images(self, tenant_id: str) -> UnreferencedImages:
+        """Which objects of a tenant's pictures no row refers to; reads only. Raises `TenantError` or `UsageError`."""
+        database = self.tenant_database(self.registry.tenant(tenant_id))
+        engine = sa.create_engine(database.url, poolclass=sa.NullPool, hide_parameters=True)
+        tenant, ledger = TenantImages(engine, database.mapping), Ledger(self.control, tenant_id)
+        return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, datetime.now(UTC))
 
     def changes(self, tenant_id: str, item_code: str | None = None) -> Iterator[tuple[TenantRun, Change]]:
         """Every change that syncs made to a tenant's tables (or to one item), the newest sync first.
@@ -271,7 +336,9 @@ class Pipeline:
             for change in read_changes(self.snapshot_bucket.read(run.changes_path), item_code):
                 yield run, change
 
-    def _steps(self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock) -> Iterator[SyncOutcome]:
+    def _steps(
+        self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock, stop: Stop
+    ) -> Iterator[SyncOutcome]:
         """Fetch, snapshot, reconcile; yields the outcome so far after each, so that an error keeps what was done."""
         outcome = SyncOutcome(tenant.id)
         # What needs no network fails first, before a provider or a bucket is asked for anything.
@@ -286,7 +353,13 @@ class Pipeline:
             snapshot = snapshots.load(snapshots.record(tenant.id, wanted) if wanted else snapshots.newest(tenant.id))
         outcome = replace(outcome, snapshot=snapshot.record)
         yield outcome
+
+        def before_write() -> None:
+            stop.check()
+            lock.verify()
+
         if order.reconcile:
+            stop.check()
             report = reconcile(
                 snapshot,
                 database,
@@ -294,7 +367,7 @@ class Pipeline:
                 bucket=self.snapshot_bucket,
                 allow=order.allow,
                 dry_run=order.dry_run,
-                before_write=lock.verify,
+                before_write=before_write,
             )
             yield replace(outcome, report=report)
 
@@ -303,6 +376,26 @@ class Pipeline:
         secrets = credentials.resolve_keys(tenant.credentials, provider.credential_keys)
         catalog = provider.fetch(tenant.options, secrets, self.policy)
         return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id, now=datetime.now(UTC))
+
+    def _with_stale(self, outcome: SyncOutcome, report: ReconcileReport, now: datetime) -> SyncOutcome:
+        """The outcome with its longest stale items, once the record of stale items is in step with its report.
+
+        The rows are written by then, so that a control database which is away for a moment costs a warning only.
+        """
+        tenant_id, codes = outcome.tenant_id, report.stale_codes
+        warnings = []
+        if len(codes) < report.stale:
+            warnings.append(f"Only the first {len(codes)} of {report.stale} stale items are on record, by item code.")
+        try:
+            self.stale_items.keep(tenant_id, codes, now)
+            stale = self.stale_items.longest([tenant_id], STALE_SHOWN).get(tenant_id, []) if codes else []
+        except (sa.exc.SQLAlchemyError, CataError) as error:
+            stale = []
+            warnings.append(
+                f"The rows are written, but which items are stale is not on record: {_explain(tenant_id, error)}"
+            )
+        report = replace(report, warnings=(*report.warnings, *warnings))
+        return replace(outcome, report=report, stale=tuple(stale))
 
     def _record(self, kind: str, started: datetime, run_id: str, outcome: SyncOutcome | ImageOutcome) -> None:
         """Keep the outcome in the control database; a database that is away for a moment must not cost the batch."""
@@ -333,13 +426,41 @@ class Pipeline:
             logger.error("What became of %s cannot be recorded: %s", outcome.tenant_id, told)  # noqa: TRY400 says it all
 
 
-def _each(tenant_ids: Sequence[str], concurrency: int, serve: Callable[[str], Outcome]) -> Iterator[Outcome]:
-    with ExitStack() as stack:
-        pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="tenant")
-        # Whoever stops early (a cancelled run) must not wait for tenants that have not begun.
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        for future in as_completed([pool.submit(serve, tenant_id) for tenant_id in tenant_ids]):
-            yield future.result()
+def _each(
+    tenant_ids: Sequence[str], concurrency: int, serve: Callable[[str], Outcome], stop: Stop
+) -> Generator[Outcome, None, None]:
+    """What `serve` answers for each tenant, as it is there; whoever closes this early stops those being served.
+
+    Threads of our own, because the interpreter waits for a pool's at its end: a cancelled run must not outlive a POS
+    that answers slowly. One that is left behind writes nothing more: it looks at `stop` before it does.
+    """
+    waiting, answers = deque(tenant_ids), SimpleQueue[Future[Outcome]]()
+
+    def work() -> None:
+        while not stop.requested:
+            try:
+                tenant_id = waiting.popleft()
+            except IndexError:
+                return
+            answer = Future[Outcome]()
+            try:
+                answer.set_result(serve(tenant_id))
+            except BaseException as error:  # noqa: BLE001 raised where the answer is read
+                answer.set_exception(error)
+            answers.put(answer)
+
+    at_once = min(concurrency, len(tenant_ids))
+    threads = [Thread(target=work, name=f"tenant-{number}", daemon=True) for number in range(at_once)]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in tenant_ids:
+            yield answers.get().result()
+    finally:
+        stop.request()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _explain(tenant_id: str, error: Exception) -> str:

@@ -360,6 +360,10 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(terminal: Terminal) -> None
     assert shown.exit_code == 0
     assert f"inserted {PRODUCTS}" in shown.stdout
     assert len(re.findall(r"^items\s+inserted\s", shown.stdout, re.MULTILINE)) == PRODUCTS
+    more = told["plan_rows"] - len(told["changes"])
+    assert f"and {more} more rows: gs://cli-snapshots/{tenant_id}/snapshots/" in shown.stdout
+    assert more > 0
+    assert "The guards would let this plan through." in shown.stdout
     planned = [change["item_code"] for change in told["changes"] if change["table"] == "items"]
     assert planned == sorted(planned)
     assert (len(planned), {change["action"] for change in told["changes"]}) == (PRODUCTS, {"inserted"})
@@ -376,6 +380,8 @@ def test_a_dry_run_says_which_guards_would_refuse(terminal: Terminal) -> None:
     shown = terminal.run("sync", tenant_id, "--dry-run")
     assert shown.exit_code == 0
     assert "The guards would refuse this plan:\n- `only 0 of 12 item codes are known here" in shown.stdout
+    assert re.search(r"^unknown +12 +0 +refuses *$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^hide +0 +20 +lets through *$", shown.stdout, re.MULTILINE)
     refused = terminal.told("sync", tenant_id, exit_code=1)["tenants"][tenant_id]["error"]
     assert "--allow unknown=12" in refused
     allowed = terminal.told("sync", tenant_id, "--allow", "unknown=12")["tenants"][tenant_id]
@@ -402,7 +408,14 @@ def test_status_tells_the_last_sync_and_image_copy_of_each_tenant(terminal: Term
     terminal.told("images", served)
     tenants = terminal.told("status", served, never, failing)["tenants"]
     assert list(tenants) == [served, never, failing]
-    assert tenants[never] == {"failing_images": 0, "sync": None, "images": None}
+    nothing: list[Any] = []
+    assert tenants[never] == {
+        "failing_images": 0,
+        "failing_pictures": nothing,
+        "stale_items": nothing,
+        "sync": None,
+        "images": None,
+    }
     assert tenants[served]["sync"].keys() >= {"finished_at", "snapshot"} | SYNC_KEYS
     assert (tenants[served]["sync"]["run_id"], tenants[served]["sync"]["error"]) == (run_id, None)
     assert tenants[served]["images"].keys() >= IMAGE_KEYS
@@ -411,6 +424,52 @@ def test_status_tells_the_last_sync_and_image_copy_of_each_tenant(terminal: Term
     assert re.search(rf"{served}\s+\d{{4}}-\d\d-\d\d \d\d:\d\d ok\s+{PRODUCTS}\s+0\s", shown)
     assert re.search(rf"{never}\s+never\s+never\s+0", shown)
     assert {served, never, failing} <= terminal.told("status")["tenants"].keys()
+
+
+def test_status_lists_what_is_stale_and_which_pictures_keep_failing(terminal: Terminal) -> None:
+    tenant_id, other = terminal.register("listed", "spotless")
+    url = f"{terminal.store().url}/no-such-picture-"
+    values = ", ".join(f"('OURS-{number:02}', 'Ours', '{url}{number}')" for number in range(12))
+    terminal.sql(tenant_id, f"INSERT INTO items (item_code, name, external_image_url) VALUES {values}")
+    terminal.sql(tenant_id, f"UPDATE items SET external_image_url = '{url}11' WHERE item_code = 'OURS-10'")
+    terminal.told("sync", tenant_id, "--allow", "unknown=12")
+    copied = terminal.told("images", tenant_id)["tenants"][tenant_id]
+    told = terminal.told("status", tenant_id, other)["tenants"]
+    assert (told[other]["stale_items"], told[other]["failing_pictures"]) == ([], [])
+    assert [item["item_code"] for item in told[tenant_id]["stale_items"]] == [f"OURS-{n:02}" for n in range(10)]
+    assert (told[tenant_id]["sync"]["stale"], told[tenant_id]["failing_images"] >= 11) == (12, True)
+    pictures = told[tenant_id]["failing_pictures"]
+    assert len(pictures) == 10
+    for picture in pictures:
+        assert picture["host"] == "127.0.0.1"
+        assert "no picture at this address any more" in picture["reason"] or picture["item_code"][:4] != "OURS"
+        assert picture["since"] < picture["next_try"]
+        assert (picture["tries"], picture["items"]) == (1, 1)
+    assert copied["failed"] > 10
+    shown = terminal.run("status", tenant_id, other).stdout
+    assert re.search(rf"{tenant_id}: stale items, the longest first\nitem code +since +\nOURS-00 +\d{{4}}-", shown)
+    assert "OURS-09" in shown
+    assert "OURS-10" not in shown.partition("pictures that keep failing")[0]
+    assert "and 2 more" in shown
+    assert re.search(rf"{tenant_id}: pictures that keep failing, the longest first\nitem code +host +reason", shown)
+    assert f"and {told[tenant_id]['failing_images'] - 10} more" in shown
+    assert f"{other}: " not in shown
+
+
+def test_an_item_code_is_printed_as_it_is_whatever_the_terminal_might_take_it_for(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("marked")
+    terminal.sql(tenant_id, "INSERT INTO items (item_code) VALUES ('[red]LAT[/red]')")
+    terminal.told("sync", tenant_id)
+    assert "\n[red]LAT[/red] " in terminal.run("status", tenant_id).stdout
+
+
+def test_status_names_one_item_of_a_failing_picture_and_counts_the_others(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("mended")
+    url = f"{terminal.store().url}/no-such-picture"
+    terminal.sql(tenant_id, f"INSERT INTO items (item_code, external_image_url) VALUES ('A', '{url}'), ('B', '{url}')")
+    terminal.told("images", tenant_id)
+    shown = terminal.run("status", tenant_id).stdout
+    assert re.search(r"^A and 1 more +127\.0\.0\.1 +there is no picture", shown, re.MULTILINE)
 
 
 def test_status_of_an_unknown_tenant_is_wrong_use(terminal: Terminal) -> None:

@@ -125,6 +125,19 @@ def test_a_server_that_was_away_is_asked_again(new_database: Callable[..., URL])
     engine.dispose()
 
 
+def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(empty: URL) -> None:
+    engine = database._engine(empty)
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(sa.text("INSERT INTO image_urls (tenant_id, url_sha256, url) VALUES ('kopi', 'x', 'u')"))
+    with open_control_database(empty).connect() as connection:
+        kept = connection.execute(sa.text("SELECT tenant_id, url, item_code, items FROM image_urls")).one()
+    assert tuple(kept) == ("kopi", "u", None, None)
+    assert revisions(engine) == [HEAD]
+
+
 def test_every_revision_can_be_taken_back(empty: URL) -> None:
     engine = open_control_database(empty)
     with engine.begin() as connection:

@@ -63,6 +63,14 @@ tenant_runs = sa.Table(
     sa.Index(None, "tenant_id", "kind", "finished_at"),
 )
 
+stale_items = sa.Table(
+    "stale_items",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("item_code", sa.Text, primary_key=True),
+    sa.Column("since", sa.TIMESTAMP(timezone=True), nullable=False, comment="start of the first sync to find it"),
+)
+
 image_urls = sa.Table(
     "image_urls",
     metadata,
@@ -77,6 +85,8 @@ image_urls = sa.Table(
     sa.Column("failure", sa.Text, comment="why the last try failed, in a merchant's words; null: it did not"),
     sa.Column("failing_since", sa.TIMESTAMP(timezone=True)),
     sa.Column("next_try_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("item_code", sa.Text, comment="one of the items with this URL, at its last try"),
+    sa.Column("items", sa.Integer, comment="how many items had this URL, at its last try"),
 )
 
 image_paths = sa.Table(

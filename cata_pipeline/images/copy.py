@@ -7,10 +7,9 @@ picture, and whatever was not settled is done again. Rules live in the modules t
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,20 +19,26 @@ import sqlalchemy as sa
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.buckets import Bucket
+from cata_pipeline.errors import StoppedError
+from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
-from cata_pipeline.images.fetch import NotModified, fetch
+from cata_pipeline.images.fetch import Fetched, NotModified, fetch
 from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.inspection import Inspector
-from cata_pipeline.images.ledger import Ledger
+from cata_pipeline.images.ledger import Ledger, SettledUrl
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.objects import StoredPicture, digest, path_without_extension, store
+from cata_pipeline.images.objects import PictureKind, StoredPicture, digest, path_without_extension, store
 from cata_pipeline.images.picture_url import host_of
-from cata_pipeline.images.result import MAX_FAILURES, ImageFailure, ImageResult
+from cata_pipeline.images.progress import Progress
+from cata_pipeline.images.result import MAX_FAILURES, MAX_NEWEST, CopiedPicture, ImageFailure, ImageResult
+from cata_pipeline.images.rota import Rota
 from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline.images.work_list import DueUrl, work_list
+from cata_pipeline.stopping import Stop
+from cata_pipeline.uploads import Uploads
 
 _COUNTED_VERDICTS = {Verdict.WRITTEN: "written_back", Verdict.OVERRIDDEN: "overridden", Verdict.BUSY: "failed"}
 _BUSY = "somebody else was changing the item all the while; the copy is stored and shown by the next run"
@@ -43,7 +48,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def copy_images(
+def copy_images(  # noqa: PLR0913 what a copy touches, each by its name
     tenant_id: str,
     *,
     tenant: TenantImages,
@@ -53,6 +58,8 @@ def copy_images(
     inspector: Inspector,
     now: Callable[[], datetime] = _utc_now,
     limits: CopyLimits | None = None,
+    stop: Stop | None = None,
+    breakers: HostBreakers | None = None,
 ) -> ImageResult:
     """Copy every picture of a tenant that is due; blocks, and runs an event loop of its own.
 
@@ -60,19 +67,14 @@ def copy_images(
     copied twice at once. `now` returns an aware UTC time. A picture's own failure is counted and kept in the ledger.
     Raises `StorageError` when the bucket, `DatabaseError` when the tenant database does not play along: what was
     written until then stays, and the next copy goes on from there.
+
+    `stop` ends it early with a `StoppedError`: hosts are left at once, pictures that arrived are stored, shown and
+    settled, and the rest is due as before. Tenants that share `breakers` meet a dead host only once.
     """
     limits = limits or CopyLimits()
-    copy = _Copy(tenant_id, tenant, Ledger(control, tenant_id), bucket, policy, inspector, now, limits)
-    return copy.run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A URL whose try is over, and what the ledger will say of it once its items are served."""
-
-    url: str
-    entry: LedgerEntry
-    items: Sequence[PicturedItem]
+    return _Copy(tenant_id, tenant, Ledger(control, tenant_id), bucket, policy, inspector, now, limits).run(
+        stop or Stop(), breakers or HostBreakers(limits)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,21 @@ class _Showing:
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """What is open while pictures are copied; the threads are for decoding and uploading."""
+    """What is open while pictures are copied; the threads are for hashing and decoding.
+
+    `fetching` has a scope for each request under way, by which it can be broken off.
+    """
 
     session: aiohttp.ClientSession
+    uploads: Uploads
     threads: ThreadPoolExecutor
+    rota: Rota
+    fetching: set[asyncio.Timeout]
+    breakers: HostBreakers
+
+
+class _LeftError(Exception):
+    """The request was broken off because the run is to end; nothing is known of the picture."""
 
 
 class _Copy:
@@ -111,83 +124,125 @@ class _Copy:
         self._limits = limits
         self._counts: Counter[str] = Counter()
         self._failures: list[ImageFailure] = []
-        self._pending: list[_Settled] = []
+        self._newest: deque[CopiedPicture] = deque(maxlen=MAX_NEWEST)
+        self._pending: list[SettledUrl] = []
         self._flushing = asyncio.Lock()
-        self._room = asyncio.Semaphore(limits.concurrency)
 
-    def run(self) -> ImageResult:
-        started = time.perf_counter()
-        work = work_list(self._tenant, self._ledger, self._now(), self._limits)
+    def run(self, stop: Stop, breakers: HostBreakers) -> ImageResult:
+        started, due_at = time.perf_counter(), self._now()
+        work = work_list(self._tenant, self._ledger, due_at, self._limits)
         self._counts["considered"] = work.item_count
+        stop.check()
         self._counts.update(self._show(_Showing(due.item, due.path) for due in work.items))
         if work.urls:
-            asyncio.run(self._copy_urls(work.urls))
-        names = (name for name in ImageResult.__dataclass_fields__ if name not in {"seconds", "failures"})
+            asyncio.run(self._copy_urls(work.urls, stop, breakers))
+        self._ledger.forget_failures(due_at)
+        names = (name for name in ImageResult.__dataclass_fields__ if name not in {"seconds", "failures", "newest"})
         return ImageResult(
             **{name: self._counts[name] for name in names},
             seconds=time.perf_counter() - started,
             failures=tuple(self._failures),
+            newest=self._gallery(),
         )
 
-    async def _copy_urls(self, urls: list[DueUrl]) -> None:
-        by_host: dict[str, deque[DueUrl]] = defaultdict(deque)
-        while urls:
-            due = urls.pop()
-            by_host[host_of(due.url)].appendleft(due)
-        # Threads of our own: uploads must not wait behind the write-backs, which use the loop's default ones.
-        with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="picture-store") as threads:
-            async with guarded_session(self._policy, self._limits) as session:
-                await self._serve_hosts(by_host.values(), _Means(session, threads))
-        await self._flush()
+    def _gallery(self) -> tuple[CopiedPicture, ...]:
+        """The pictures that this copy brought, and before them those of former ones."""
+        brought = [*reversed(self._newest)]
+        shown = {picture.path for picture in brought}
+        former = [CopiedPicture(*known) for known in self._ledger.newest(MAX_NEWEST) if known[1] not in shown]
+        return (*brought, *former)[:MAX_NEWEST]
 
-    async def _serve_hosts(self, queues: Iterable[deque[DueUrl]], means: _Means) -> None:
+    async def _copy_urls(self, urls: list[DueUrl], stop: Stop, breakers: HostBreakers) -> None:
+        total = len(urls)
+        progress = Progress(self._tenant_id, total)
+        loop = asyncio.get_running_loop()
+        # Threads of our own: pictures must not wait behind the write-backs, which use the loop's default ones.
+        with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="picture-examine") as threads:
+            async with (
+                guarded_session(self._policy, self._limits) as session,
+                self._bucket.uploads(self._limits.concurrency) as uploads,
+            ):
+                means = _Means(
+                    session, uploads, threads, Rota(urls, self._limits.concurrency_per_host), set(), breakers
+                )
+                try:
+                    with stop.calling(lambda: loop.call_soon_threadsafe(_leave_hosts, means)):
+                        await self._serve_all(min(self._limits.concurrency, total), means, progress)
+                finally:
+                    # What is stored is shown, also when the bucket went away since.
+                    await self._flush()
+        if progress.done < total:
+            raise StoppedError(
+                f"The copy was ended after {progress.done} of {total} pictures; these are done and stay."
+                " The next copy goes on with the others."
+            )
+
+    async def _serve_all(self, at_once: int, means: _Means, progress: Progress) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                for queue in queues:
-                    turn = asyncio.Semaphore(self._limits.concurrency_per_host)
-                    for _ in range(min(self._limits.concurrency, len(queue))):
-                        tasks.create_task(self._serve_host(queue, turn, means))
+                for _ in range(at_once):
+                    tasks.create_task(self._serve(means, progress))
         except ExceptionGroup as group:
             # All tasks fail for the same cause, such as an unreachable bucket; one is enough to report.
             raise group.exceptions[0] from None
 
-    async def _serve_host(self, queue: deque[DueUrl], turn: asyncio.Semaphore, means: _Means) -> None:
-        while queue:
-            due = queue.popleft()
+    async def _serve(self, means: _Means, progress: Progress) -> None:
+        while due := await means.rota.next():
             try:
-                entry = await self._copied(due, turn, means)
+                entry = await self._copied(due, means)
             except PictureError as error:
                 entry = after_failure(due.entry, error, self._now(), self._limits)
                 self._count_failure(due, entry)
-            self._pending.append(_Settled(due.url, entry, due.items))
+            except _LeftError:
+                return
+            is_new = entry.failure is None and entry.path != due.entry.path
+            self._pending.append(SettledUrl(due.url, entry, due.items, is_new))
+            progress.add(failed=entry.failure is not None)
             if len(self._pending) >= self._limits.flush_urls:
                 await self._flush()
 
-    async def _copied(self, due: DueUrl, turn: asyncio.Semaphore, means: _Means) -> LedgerEntry:
+    async def _copied(self, due: DueUrl, means: _Means) -> LedgerEntry:
         """Bring the object of a URL up to date; raises `PictureError`."""
-        known = due.entry.validators if due.entry.path else NO_VALIDATORS
-        async with AsyncExitStack() as held:
-            # Waiting for a slow host must not take the room of others; a body in memory must have room.
-            async with turn:
-                await held.enter_async_context(self._room)
-                answer = await fetch(means.session, due.url, known, self._policy, self._limits)
-            if isinstance(answer, NotModified):
-                assert due.entry.path is not None
-                self._counts["not_modified"] += 1
-                return after_copy(due.entry.path, due.entry.validators, self._now())
-            self._counts["downloaded"] += 1
-            self._counts["bytes_downloaded"] += len(answer.content)
-            loop = asyncio.get_running_loop()
-            stored = await loop.run_in_executor(means.threads, self._store, answer.content, due.entry.path)
-            self._counts["uploaded" if stored.new else "already_stored"] += 1
-            return after_copy(stored.path, answer.validators, self._now())
+        try:
+            answer = await self._fetched(due, means)
+        finally:
+            means.rota.answered(due)
+        if isinstance(answer, NotModified):
+            assert due.entry.path is not None
+            self._counts["not_modified"] += 1
+            return after_copy(due.entry.path, due.entry.validators, self._now())
+        self._counts["downloaded"] += 1
+        self._counts["bytes_downloaded"] += len(answer.content)
+        stored = await self._stored(answer.content, due.entry.path, means)
+        self._counts["uploaded" if stored.new else "already_stored"] += 1
+        return after_copy(stored.path, answer.validators, self._now())
 
-    def _store(self, content: bytes, known_path: str | None) -> StoredPicture:
+    async def _fetched(self, due: DueUrl, means: _Means) -> Fetched | NotModified:
+        known = due.entry.validators if due.entry.path else NO_VALIDATORS
+        try:
+            async with asyncio.timeout(None) as scope:
+                means.fetching.add(scope)
+                try:
+                    return await fetch(means.session, due.url, known, self._policy, self._limits, means.breakers)
+                finally:
+                    means.fetching.remove(scope)
+        except TimeoutError:
+            raise _LeftError from None
+
+    async def _stored(self, content: bytes, known_path: str | None, means: _Means) -> StoredPicture:
+        loop = asyncio.get_running_loop()
+        sha256, kind = await loop.run_in_executor(means.threads, self._examined, content, known_path)
+        if kind is None:
+            assert known_path is not None
+            return StoredPicture(known_path, new=False)
+        return await store(means.uploads, self._tenant_id, sha256, kind, content)
+
+    def _examined(self, content: bytes, known_path: str | None) -> tuple[str, PictureKind | None]:
+        """The digest and kind of a picture; no kind where the bytes are those of `known_path`, which was accepted."""
         sha256 = digest(content)
         if known_path and known_path.startswith(path_without_extension(self._tenant_id, sha256)):
-            return StoredPicture(known_path, new=False)
-        kind = self._inspector.inspect(content)
-        return store(self._bucket, self._tenant_id, sha256, kind, content)
+            return sha256, None
+        return sha256, self._inspector.inspect(content)
 
     def _count_failure(self, due: DueUrl, entry: LedgerEntry) -> None:
         self._counts["failed"] += len(due.items)
@@ -205,14 +260,17 @@ class _Copy:
             counts = await asyncio.to_thread(self._settle, batch)
         self._counts.update(counts)
 
-    def _settle(self, batch: Sequence[_Settled]) -> Counter[str]:
+    def _settle(self, batch: Sequence[SettledUrl]) -> Counter[str]:
         counts = self._show(
             _Showing(item, settled.entry.path)
             for settled in batch
             if settled.entry.path is not None
             for item in settled.items
         )
-        self._ledger.settle({settled.url: settled.entry for settled in batch})
+        self._ledger.settle(batch)
+        for settled in batch:
+            if settled.is_new and settled.entry.path is not None:
+                self._newest.append(CopiedPicture(settled.items[0].item_code, settled.entry.path))
         return counts
 
     def _show(self, showings: Iterable[_Showing]) -> Counter[str]:
@@ -233,6 +291,13 @@ class _Copy:
                 if verdict is Verdict.BUSY:
                     self._sample(ImageFailure(wish.item_code, host_of(wish.url), _BUSY, self._now()))
         return counts
+
+
+def _leave_hosts(means: _Means) -> None:
+    """Break off every request under way and begin no other; what has arrived goes on to the bucket."""
+    means.rota.close()
+    for scope in means.fetching:
+        scope.reschedule(asyncio.get_running_loop().time())
 
 
 def _chunks(showings: Iterable[_Showing], size: int) -> Iterator[list[_Showing]]:

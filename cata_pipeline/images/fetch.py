@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
+from cata_pipeline.images.breaker import HostBreakers
+from cata_pipeline.images.digests import is_altered
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.guard import is_denial
+from cata_pipeline.images.kinds import WEB_PAGE
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, redirect_target
+from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, host_key, redirect_target
 from cata_pipeline.images.validators import Validators
 
 _HEADERS = {
@@ -25,7 +28,9 @@ _HEADERS = {
 }
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
-_TRANSIENT = frozenset({408, 425, 429})
+# A login or a bot check in front of the pictures often passes, unlike a picture that is gone.
+_TRANSIENT = frozenset({401, 403, 408, 425})
+_CANNOT_SERVE_NOW = frozenset({429, 502, 503, 504})
 _OK, _NOT_MODIFIED, _FIRST_SERVER_ERROR = 200, 304, 500
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,512}")
 
@@ -43,20 +48,74 @@ class NotModified:
     """The host says that the picture is what it was; no body travelled."""
 
 
+@dataclass(frozen=True)
+class _Redirect:
+    """Somewhere else, as the host spells it."""
+
+    location: str
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """What all requests for one picture share; `end` is by the event loop's clock."""
+
+    session: aiohttp.ClientSession
+    known: Validators
+    limits: CopyLimits
+    breakers: HostBreakers
+    end: float
+
+
 async def fetch(
-    session: aiohttp.ClientSession, url: str, known: Validators, policy: AddressPolicy, limits: CopyLimits
+    session: aiohttp.ClientSession,
+    url: str,
+    known: Validators,
+    policy: AddressPolicy,
+    limits: CopyLimits,
+    breakers: HostBreakers | None = None,
 ) -> Fetched | NotModified:
     """GET `url` through a guarded session; `known` makes the request conditional.
 
-    Raises `PictureError` for everything that goes wrong with this URL or its host, and nothing else.
+    Raises `PictureError` for everything that goes wrong with this URL or its hosts (`PostponedError` when one of them
+    rests and was not asked), and nothing else.
     """
+    end = asyncio.get_running_loop().time() + limits.deadline_seconds
+    visit = _Visit(session, known, limits, breakers or HostBreakers(limits), end)
+    target = checked_url(url, policy, limits.url_characters)
+    for _ in range(limits.redirects + 1):
+        answer = await _asked(visit, target)
+        if isinstance(answer, Fetched | NotModified):
+            return answer
+        target = redirect_target(target, answer.location, policy, limits.url_characters)
+    raise PictureError(f"the picture's host redirects more than {limits.redirects} times")
+
+
+async def _asked(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
+    """One host's answer; told to its breaker."""
+    host = f"{host_key(url)}:{url.port}"
+    visit.breakers.admit(host)
     try:
-        async with asyncio.timeout(limits.deadline_seconds):
-            return await _follow(session, checked_url(url, policy, limits.url_characters), known, policy, limits)
+        answer = await _explained(visit, url)
+    except PictureError as error:
+        (visit.breakers.failed if error.host_fault else visit.breakers.answered)(host)
+        raise
+    visit.breakers.answered(host)
+    return answer
+
+
+async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
+    """One host's answer; every other end is a `PictureError`."""
+    try:
+        async with asyncio.timeout_at(visit.end):
+            try:
+                return await _get(visit, url)
+            except aiohttp.ClientPayloadError:
+                # Mostly a single connection that was dropped: an hour's wait would be too much for that.
+                return await _get(visit, url)
     except PictureError:
         raise
     except TimeoutError:
-        raise PictureError("the picture's host did not answer completely in time", transient=True) from None
+        raise PictureError("the picture's host did not answer completely in time", host_fault=True) from None
     except aiohttp.ClientConnectorCertificateError:
         raise PictureError("the picture's host has no valid certificate") from None
     except (aiohttp.ClientError, OSError) as error:
@@ -68,23 +127,20 @@ async def fetch(
 
 def _connection_failure(error: Exception) -> PictureError:
     if is_denial(error):
-        return PictureError("the picture's address is not on the public internet")
+        return PictureError(str(AddressDeniedError()))
     if isinstance(error, aiohttp.InvalidURL):
         return PictureError(UNUSABLE_URL)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return PictureError("the picture's host broke off in the middle of the file", transient=True)
-    return PictureError("the picture's host could not be reached or did not answer properly", transient=True)
+        return PictureError("the picture's host broke off in the middle of the file", host_fault=True)
+    return PictureError("the picture's host could not be reached or did not answer properly", host_fault=True)
 
 
-async def _follow(
-    session: aiohttp.ClientSession, url: URL, known: Validators, policy: AddressPolicy, limits: CopyLimits
-) -> Fetched | NotModified:
-    for _ in range(limits.redirects + 1):
-        async with session.get(url, allow_redirects=False, headers=_HEADERS | known.headers()) as response:
-            if response.status not in _REDIRECTS:
-                return await _read(response, known, limits)
-            url = redirect_target(url, response.headers.get("Location", ""), policy, limits.url_characters)
-    raise PictureError(f"the picture's host redirects more than {limits.redirects} times")
+async def _get(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
+    headers = _HEADERS | visit.known.headers()
+    async with visit.session.get(url, allow_redirects=False, headers=headers) as response:
+        if response.status in _REDIRECTS:
+            return _Redirect(response.headers.get("Location", ""))
+        return await _read(response, visit.known, visit.limits)
 
 
 async def _read(response: aiohttp.ClientResponse, known: Validators, limits: CopyLimits) -> Fetched | NotModified:
@@ -98,6 +154,8 @@ async def _read(response: aiohttp.ClientResponse, known: Validators, limits: Cop
             raise _too_large(limits)
     if not content:
         raise PictureError("the picture's host sent an empty file")
+    if is_altered(response.headers.get("Content-Digest", ""), content):
+        raise PictureError("the file was altered on its way (its checksum differs)", transient=True)
     validators = Validators(_validator(response, "ETag"), _validator(response, "Last-Modified"))
     return Fetched(bytes(content), validators)
 
@@ -108,11 +166,15 @@ def _check_head(response: aiohttp.ClientResponse, limits: CopyLimits) -> None:
         raise PictureError(f"there is no picture at this address any more (the host answers {status})")
     if status != _OK:
         transient = status in _TRANSIENT or status >= _FIRST_SERVER_ERROR
-        raise PictureError(f"the picture's host answers {status} instead of the picture", transient=transient)
+        raise PictureError(
+            f"the picture's host answers {status} instead of the picture",
+            transient=transient,
+            host_fault=status in _CANNOT_SERVE_NOW,
+        )
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
         raise PictureError("the picture's host sends it compressed, although asked not to")
     if response.content_type.lower() == "text/html":
-        raise PictureError("the address leads to a web page, not to a picture")
+        raise PictureError(WEB_PAGE)
     if (response.content_length or 0) > limits.max_bytes:
         raise _too_large(limits)
 

@@ -6,13 +6,18 @@ What is asked, and what an answer must look like, belongs in `fetch.py`.
 """
 
 import asyncio
+import functools
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.images.limits import CopyLimits
@@ -28,7 +33,7 @@ async def guarded_session(policy: AddressPolicy, limits: CopyLimits) -> AsyncIte
     """
     # Names that a slow DNS server leaves hanging would otherwise fill the loop's default threads, which others need.
     lookups = ThreadPoolExecutor(limits.lookup_threads, thread_name_prefix="picture-lookup")
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         resolver=_JudgingResolver(policy, lookups, limits),
         socket_factory=lambda info: _judged_socket(policy, info),
         ttl_dns_cache=10,
@@ -41,12 +46,59 @@ async def guarded_session(policy: AddressPolicy, limits: CopyLimits) -> AsyncIte
             trust_env=False,
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=limits.silence_seconds, sock_read=limits.silence_seconds
+                total=None,
+                # All addresses of a host together: aiohttp goes through them more than once.
+                connect=limits.lookup_seconds + limits.silence_seconds,
+                sock_connect=limits.silence_seconds,
+                sock_read=limits.silence_seconds,
             ),
         ) as session:
             yield session
     finally:
         lookups.shutdown(wait=False, cancel_futures=True)
+
+
+class _Listener(ResponseHandler):
+    """A connection that ends when its host speaks although nothing was asked.
+
+    aiohttp would parse and keep every further "answer" that arrives while the connection waits to be used again,
+    which a hostile host can make hundreds of megabytes, and would take the first of them for the next answer.
+    """
+
+    is_idle = False
+
+    def wait(self) -> None:
+        self.is_idle = True
+
+    def data_received(self, data: bytes) -> None:
+        if data and self.is_idle:
+            self.abort()
+        else:
+            super().data_received(data)
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        # aiohttp has no argument for it.
+        self._factory = functools.partial(_Listener, loop=self._loop)  # type: ignore[assignment]
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 the signature is aiohttp's
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            listener = connection.protocol
+            assert isinstance(listener, _Listener)
+            # What came together with the end of the last answer is nobody's.
+            if not listener.should_close:
+                listener.is_idle = False
+                connection.add_callback(listener.wait)
+                return connection
+            connection.close()
 
 
 def is_denial(error: BaseException | None) -> bool:

@@ -1,17 +1,20 @@
 """The picture copy's memory in the control database: what each URL gave, and which paths are ours.
 
 A path is recorded for its item before any row shows it, and is never forgotten: that is how our copies are told from
-the pictures of the tenant's own people. All SQL on `image_urls` and `image_paths` that the copy needs lives here.
+the pictures of the tenant's own people. All SQL on `image_urls` and `image_paths` that this package needs lives here.
 """
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from cata_pipeline.images.due import LedgerEntry
+from cata_pipeline.images.tenant_items import PicturedItem
 from cata_pipeline.images.validators import Validators
 
 _ENTRIES = sa.text("""
@@ -38,17 +41,58 @@ _RECORD = sa.text("""
 
 _SETTLE = sa.text("""
     INSERT INTO image_urls (tenant_id, url_sha256, url, path, etag, last_modified, checked_at,
-                            failures, failure, failing_since, next_try_at)
+                            failures, failure, failing_since, next_try_at, item_code, items)
     SELECT :tenant, decode(key, 'hex'), url, path, etag, last_modified, checked_at,
-           failures, failure, failing_since, next_try_at
+           failures, failure, failing_since, next_try_at, item_code, items
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS settled(
         key text, url text, path text, etag text, last_modified text, checked_at timestamptz,
-        failures integer, failure text, failing_since timestamptz, next_try_at timestamptz)
+        failures integer, failure text, failing_since timestamptz, next_try_at timestamptz,
+        item_code text, items integer)
     ORDER BY key
     ON CONFLICT (tenant_id, url_sha256) DO UPDATE SET
         path = excluded.path, etag = excluded.etag, last_modified = excluded.last_modified,
         checked_at = excluded.checked_at, failures = excluded.failures, failure = excluded.failure,
-        failing_since = excluded.failing_since, next_try_at = excluded.next_try_at
+        failing_since = excluded.failing_since, next_try_at = excluded.next_try_at,
+        item_code = excluded.item_code, items = excluded.items
+""")
+
+_NEWEST = sa.text("""
+    SELECT item_code, path
+    FROM (
+        SELECT DISTINCT ON (path) item_code, path, recorded_at
+        FROM image_paths
+        WHERE tenant_id = :tenant
+        ORDER BY path, recorded_at DESC, item_code
+    ) AS latest
+    ORDER BY recorded_at DESC, item_code
+    LIMIT :limit
+""")
+
+_FORGET_FAILURES = sa.text("""
+    UPDATE image_urls
+    SET failures = 0, failure = NULL, failing_since = NULL, next_try_at = NULL
+    WHERE tenant_id = :tenant AND failures > 0 AND next_try_at <= :due_at
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class SettledUrl:
+    """A URL whose try is over, what the ledger is to say of it, and the items that share it (at least one).
+
+    `is_new`: the host gave another picture than the ledger had for this URL.
+    """
+
+    url: str
+    entry: LedgerEntry
+    items: Sequence[PicturedItem]
+    is_new: bool
+
+
+_PATHS = sa.text("""
+    SELECT DISTINCT path COLLATE "C" AS path
+    FROM image_paths
+    WHERE tenant_id = :tenant
+    ORDER BY 1
 """)
 
 
@@ -84,6 +128,14 @@ class Ledger:
         with self._engine.connect() as connection:
             return self._ours(connection, item_codes)
 
+    def paths(self, page_items: int) -> Generator[str, None, None]:
+        """Every path ever recorded for any item, in the order of bytes; close it where it is not read to its end."""
+        with (
+            self._engine.connect() as connection,
+            connection.execute(_PATHS, {"tenant": self._tenant}, execution_options={"yield_per": page_items}) as rows,
+        ):
+            yield from rows.scalars()
+
     def record(self, paths: Sequence[tuple[str, str]]) -> Mapping[str, frozenset[str]]:
         """Remember (item code, path) pairs as ours, in one transaction; returns all paths of these items."""
         rows = [{"item_code": item_code, "path": path} for item_code, path in paths]
@@ -91,11 +143,25 @@ class Ledger:
             connection.execute(_RECORD, {"tenant": self._tenant, "rows": json.dumps(rows)})
             return self._ours(connection, {item_code for item_code, _ in paths})
 
-    def settle(self, entries: Mapping[str, LedgerEntry]) -> None:
+    def settle(self, urls: Sequence[SettledUrl]) -> None:
         """Write what each URL's try came to, in one transaction."""
-        rows = [_row(url, entry) for url, entry in entries.items()]
+        rows = [_row(settled) for settled in urls]
         with self._engine.begin() as connection:
             connection.execute(_SETTLE, {"tenant": self._tenant, "rows": json.dumps(rows, default=str)})
+
+    def newest(self, limit: int) -> list[tuple[str, str]]:
+        """The paths that were recorded last, the newest first, each with one of its item codes."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_NEWEST, {"tenant": self._tenant, "limit": limit})
+            return [(item_code, path) for item_code, path in rows]
+
+    def forget_failures(self, due_at: datetime) -> None:
+        """Forget the failures of URLs that were due at that time and are so still, after a copy of everything due.
+
+        No item has such a URL any more, so nobody would ever try it again, and it would be told as failing for ever.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(_FORGET_FAILURES, {"tenant": self._tenant, "due_at": due_at})
 
     def _ours(self, connection: sa.Connection, item_codes: Collection[str]) -> Mapping[str, frozenset[str]]:
         paths: dict[str, set[str]] = defaultdict(set)
@@ -109,11 +175,13 @@ def _key(url: str) -> str:
     return hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
 
 
-def _row(url: str, entry: LedgerEntry) -> dict[str, object]:
+def _row(settled: SettledUrl) -> dict[str, object]:
+    entry = settled.entry
     return {
-        "key": _key(url),
-        # Only for people to read, so it may be changed where PostgreSQL takes no such text.
-        "url": url.encode(errors="backslashreplace").decode().replace("\x00", "\\x00"),
+        "key": _key(settled.url),
+        "url": _legible(settled.url),
+        "item_code": _legible(settled.items[0].item_code),
+        "items": len(settled.items),
         "path": entry.path,
         "etag": entry.validators.etag,
         "last_modified": entry.validators.last_modified,
@@ -123,3 +191,8 @@ def _row(url: str, entry: LedgerEntry) -> dict[str, object]:
         "failing_since": entry.failing_since,
         "next_try_at": entry.next_try_at,
     }
+
+
+def _legible(text: str) -> str:
+    """A text that is only for people to read, changed where PostgreSQL takes no such text."""
+    return text.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")

@@ -5,10 +5,15 @@ overwritten. Tenants share no object: a shared one would tell a tenant what anot
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from enum import Enum
 
-from cata_pipeline.buckets import Bucket
+from cata_pipeline.buckets import WrongBytesError
+from cata_pipeline.images.failure import PictureError
+from cata_pipeline.uploads import Uploads
+
+_log = logging.getLogger(__name__)
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 
@@ -39,13 +44,28 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def folder_of(tenant_id: str) -> str:
+    """Where the copies of a tenant's pictures lie: what all their names begin with."""
+    return f"{tenant_id}/items/"
+
+
 def path_without_extension(tenant_id: str, sha256: str) -> str:
     """The name of a tenant's picture up to and including the dot before its extension."""
-    return f"{tenant_id}/items/{sha256}."
+    return f"{folder_of(tenant_id)}{sha256}."
 
 
-def store(bucket: Bucket, tenant_id: str, sha256: str, kind: PictureKind, content: bytes) -> StoredPicture:
-    """Create the object unless it is there; raises `StorageError` when the bucket does not take it."""
+async def store(uploads: Uploads, tenant_id: str, sha256: str, kind: PictureKind, content: bytes) -> StoredPicture:
+    """Create the object unless it is there.
+
+    Raises `StorageError` when the bucket does not take it, which concerns all pictures; and `PictureError` when the
+    bucket holds other bytes under its name, which must not cost the others.
+    """
     path = path_without_extension(tenant_id, sha256) + kind.extension
-    created = bucket.create(path, content, content_type=kind.content_type, cache_control=CACHE_CONTROL)
+    try:
+        created = await uploads.create(path, content, content_type=kind.content_type, cache_control=CACHE_CONTROL)
+    except WrongBytesError as error:
+        _log.error("%s", error)
+        raise PictureError(
+            "our copy of this picture is damaged; our support has to remove it first", transient=True
+        ) from error
     return StoredPicture(path, created.new)

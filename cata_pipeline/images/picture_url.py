@@ -13,6 +13,9 @@ from cata_pipeline.images.failure import PictureError
 
 _CONTROL_OR_BACKSLASH = re.compile(r"[\x00-\x1f\x7f\\]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_NAME = 253
+# Anything else would reach a resolver only to fail there, and a blank would travel in the request's Host line.
+_NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 UNUSABLE_URL = "the picture's address is not a usable web address"
 
@@ -46,11 +49,17 @@ def redirect_target(current: URL, location: str, policy: AddressPolicy, longest:
 
 
 def host_of(url: str) -> str:
-    """The host a URL names, for people to read; "" when it names none."""
+    """The host a picture's URL names, in one spelling that cannot pass for another's; "" when it names none."""
+    text = url.strip()
     try:
-        return URL(url.strip(), encoded=True).host or ""
-    except (ValueError, TypeError):
+        return host_key(_parsed(f"https:{text}" if text.startswith("//") else text))
+    except PictureError:
         return ""
+
+
+def host_key(url: URL) -> str:
+    """One spelling for all spellings of a host name: A-labels, lower case, no final dot."""
+    return (url.raw_host or "").lower().rstrip(".")
 
 
 def _parsed(text: str) -> URL:
@@ -69,8 +78,16 @@ def _admitted(url: URL, policy: AddressPolicy) -> URL:
         raise PictureError("the picture's address does not start with http:// or https://")
     if url.raw_user is not None or url.raw_password is not None:
         raise PictureError("the picture's address holds a user name or password")
-    if not url.host or url.port is None:
+    if not url.raw_host or url.port is None:
         raise PictureError("the picture's address names no host")
-    if url.port not in WEB_PORTS and not policy.admits_plain_http(url.host, url.port):
+    is_literal = "[" in url.raw_authority
+    # yarl has checked IPv6 literals; the other kind of literal (`[v1.x]`) nobody knows.
+    if (":" not in url.raw_host) if is_literal else not _is_name(url.raw_host):
+        raise PictureError(UNUSABLE_URL)
+    if url.port not in WEB_PORTS and not policy.admits_plain_http(url.raw_host, url.port):
         raise PictureError("the picture's address names a port other than 80 or 443")
     return url
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= _MAX_NAME and _NAME.fullmatch(host) is not None

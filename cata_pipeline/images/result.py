@@ -10,6 +10,9 @@ from datetime import datetime
 MAX_FAILURES = 10
 """Samples kept of what failed; the ledger has all of them."""
 
+MAX_NEWEST = 6
+"""Pictures kept for the gallery; the bucket has all of them."""
+
 
 @dataclass(frozen=True)
 class ImageFailure:
@@ -22,13 +25,21 @@ class ImageFailure:
 
 
 @dataclass(frozen=True)
+class CopiedPicture:
+    """A picture in the bucket: one of the items that have it, and the name of its object."""
+
+    item_code: str
+    path: str
+
+
+@dataclass(frozen=True)
 class ImageResult:
     """The counts of one copy; zeros included.
 
     Items: `considered` (were due), `written_back`, `overridden` (own picture kept), `failed` (no fresh copy, with a
     reason; such an item may still be served from the last good copy, and then counts there too). Distinct URLs:
     `not_modified`, `downloaded`, `bytes_downloaded` (bodies only). Objects: `uploaded`, `already_stored`. `seconds` is
-    wall time.
+    wall time. `newest` are the tenant's newest pictures, those that this copy brought first.
     """
 
     considered: int
@@ -42,3 +53,4 @@ class ImageResult:
     failed: int
     seconds: float
     failures: tuple[ImageFailure, ...] = ()
+    newest: tuple[CopiedPicture, ...] = ()

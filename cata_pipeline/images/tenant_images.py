@@ -9,7 +9,7 @@ for byte.
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ _Row = tuple[str | None, str | None]
 class _Engine:
     """What an engine says in its own way.
 
-    `exact` makes an item code compare and sort by its bytes, as the keys that `spelled` makes of codes. `limit_waiting`
+    `exact` makes a text compare and sort by its bytes, as the keys that `spelled` makes of codes. `limit_waiting`
     is for a table that somebody alters; `contention` holds the driver's codes of deadlocks and timed out locks.
     """
 
@@ -103,6 +103,26 @@ class TenantImages:
                     yield [PicturedItem(*row) for row in page]
         except DBAPIError as error:
             raise self._refused("read the pictures of items", error) from error
+
+    def shown_paths(self, prefix: str, page_items: int) -> Generator[str, None, None]:
+        """Every `main_image_url` below a prefix, in the order of its bytes; one that several rows show comes as often.
+
+        Whoever chose the picture, and whether or not the provider names one. Close it where it is not read to its end.
+        """
+        # The collation may find more than is below the prefix; what is, is decided here.
+        statement = (
+            sa.select(self._shown)
+            .where(sa.func.left(self._shown, len(prefix)) == prefix)
+            .order_by(self._own.exact(self._shown))
+        )
+        try:
+            with (
+                self._engine.connect() as connection,
+                connection.execute(statement, execution_options={"yield_per": page_items}) as rows,
+            ):
+                yield from (path for path in rows.scalars() if path.startswith(prefix))
+        except DBAPIError as error:
+            raise self._refused("read which pictures items show", error) from error
 
     def write_back(self, wishes: Sequence[WriteBack]) -> Mapping[str, Verdict]:
         """Point `main_image_url` at our copies where `judge` says so; one verdict an item code.

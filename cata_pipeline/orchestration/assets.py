@@ -5,6 +5,7 @@ function, so that one tenant's failed fetch costs only that tenant, whatever the
 """
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import dagster as dg
 from pydantic import Field
@@ -22,6 +23,9 @@ from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.reconcile.policy import ITEMS, describe_rule
 
 OWNERS = ["team:data-engineering"]
+COMMAND_LINE = {"trigger": "command line", "dagster/max_retries": "0"}
+"""The tags of runs that an operator watches in a terminal; no daemon is to start one again behind his back."""
+
 _BATCH = dg.BackfillPolicy.multi_run(BATCH_TENANTS)
 
 _RULES = "\n".join(f"| `{c.name}` | {c.owner.value} | {describe_rule(c)} |" for c in ITEMS.columns)
@@ -127,10 +131,12 @@ def catalog_sync(
     )
     served, failed = pipeline.get(), {}
     bucket = served.settings.snapshot_bucket
-    for outcome in served.sync_batch(keys, order, context.run.run_id, concurrency=config.concurrency):
-        error = _log_events(context, sync_events(outcome, bucket, dry_run=config.dry_run)) or outcome.error
-        if error:
-            failed[outcome.tenant_id] = error
+    batch = served.sync_batch(keys, order, context.run.run_id, concurrency=config.concurrency)
+    with _cancelling(context), closing(batch) as outcomes:
+        for outcome in outcomes:
+            error = _log_events(context, sync_events(outcome, bucket, dry_run=config.dry_run)) or outcome.error
+            if error:
+                failed[outcome.tenant_id] = error
     raise_failures(failed, len(keys))
     yield from ()
 
@@ -157,13 +163,29 @@ def image_objects(
     """Copy the pictures of every tenant of the run, each on its own."""
     keys = run_tenants(context)
     served, failed = pipeline.get(), {}
-    bucket = served.settings.image_bucket
-    for outcome in served.copy_images_batch(keys, context.run.run_id, concurrency=config.concurrency):
-        error = _log_events(context, image_events(outcome, bucket)) or outcome.error
-        if error:
-            failed[outcome.tenant_id] = error
+    bucket, base_url = served.settings.image_bucket, served.settings.image_base_url
+    batch = served.copy_images_batch(keys, context.run.run_id, concurrency=config.concurrency)
+    with _cancelling(context), closing(batch) as outcomes:
+        for outcome in outcomes:
+            error = _log_events(context, image_events(outcome, bucket, base_url)) or outcome.error
+            if error:
+                failed[outcome.tenant_id] = error
     raise_failures(failed, len(keys))
     yield from ()
+
+
+@contextmanager
+def _cancelling(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Let Ctrl-C at the command line cancel the run, as the UI's button does.
+
+    Dagster takes an interrupt that nobody announced for a crash: it would send an alert and start the run again.
+    """
+    try:
+        yield
+    except dg.DagsterExecutionInterruptedError:
+        if COMMAND_LINE.items() <= context.run.tags.items():
+            context.instance.report_run_canceling(context.run)
+        raise
 
 
 def _log_events(

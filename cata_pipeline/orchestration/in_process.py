@@ -20,6 +20,7 @@ _TELLING = {
     dg.DagsterEventType.ASSET_OBSERVATION,
     dg.DagsterEventType.STEP_FAILURE,
 }
+_CANCELLED = "The run was cancelled before this tenant was served. What it had finished stays; start it again."
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -84,9 +85,11 @@ def run_in_process(
     """Materialize the job's assets for these tenants: one run for each stretch of neighbouring partitions.
 
     Dagster has no run for arbitrary keys: without partition tags an asset cannot read its upstream versions, and a
-    range that also covers tenants nobody asked for would show those as failed when the run fails.
+    range that also covers tenants nobody asked for would show those as failed when the run fails. An interrupt cancels
+    the run under way, and no other begins.
     """
     from cata_pipeline.definitions import defs
+    from cata_pipeline.orchestration.assets import COMMAND_LINE
 
     name = str(TENANTS.name)
     known = set(instance.get_dynamic_partitions(name))
@@ -97,17 +100,23 @@ def run_in_process(
         result = defs.resolve_job_def(job).execute_in_process(
             run_config={**_QUIET, "ops": {op: {"config": dict(config)}}},
             instance=instance,
-            tags={**range_tags(stretch), "trigger": "command line"},
+            tags={**range_tags(stretch), **COMMAND_LINE},
             raise_on_error=False,
         )
-        answers |= _answers(instance, result.run_id, stretch)
-    return JobAnswer({tenant_id: answers[tenant_id] for tenant_id in tenant_ids})
+        cancelled = result.dagster_run.status is dg.DagsterRunStatus.CANCELED
+        answers |= _answers(instance, result.run_id, stretch, cancelled=cancelled)
+        if cancelled:
+            break
+    never_begun = TenantAnswer(result.run_id, {}, _CANCELLED)
+    return JobAnswer({tenant_id: answers.get(tenant_id, never_begun) for tenant_id in tenant_ids})
 
 
-def _answers(instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str]) -> dict[str, TenantAnswer]:
+def _answers(
+    instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str], *, cancelled: bool
+) -> dict[str, TenantAnswer]:
     metadata: dict[str, Mapping[str, Any]] = {}
     errors: dict[str, str] = {}
-    unserved = "The run ended before this tenant was served; its log says why."
+    unserved = _CANCELLED if cancelled else "The run ended before this tenant was served; its log says why."
     # From the event log: the result of a failed step lacks what the step had logged before.
     for entry in instance.all_logs(run_id, of_type=_TELLING):
         event = entry.get_dagster_event()
@@ -116,7 +125,7 @@ def _answers(instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str
             details = failure.user_failure_data.metadata if failure.user_failure_data else {}
             if "failed" in details:
                 errors |= dict(details["failed"].value)  # type: ignore[arg-type]
-            elif failure.error:
+            elif failure.error and not cancelled:
                 unserved = (failure.error.cause or failure.error).message.strip()
             continue
         told = _asset_event(event)

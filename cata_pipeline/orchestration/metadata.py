@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from cata_pipeline.orchestration.gallery import gallery
+
 if TYPE_CHECKING:
     from cata_pipeline.pipeline import ImageOutcome, SyncOutcome
     from cata_pipeline.reconcile.report import ReconcileReport
@@ -20,6 +22,7 @@ IMAGES = dg.AssetKey("image_objects")
 INLINE_CHARACTERS = 1_000
 _CELL_CHARACTERS = 60
 _LINE_CHARACTERS = 90
+_STALE_ROWS = 20
 
 
 def sync_events(
@@ -32,8 +35,10 @@ def sync_events(
         yield _event(RECONCILED, outcome.tenant_id, _reconcile_metadata(outcome, bucket), dry_run=dry_run)
 
 
-def image_events(outcome: "ImageOutcome", bucket: str) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
-    """What an image copy did for one tenant."""
+def image_events(
+    outcome: "ImageOutcome", bucket: str, base_url: str
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    """What an image copy did for one tenant; `base_url` leads a browser to the bucket's objects."""
     if outcome.result is None:
         return
     metadata: dict[str, Any] = dict(outcome.counts)
@@ -45,6 +50,8 @@ def image_events(outcome: "ImageOutcome", bucket: str) -> Iterator[dg.AssetMater
             ("item_code", "host", "reason", "next_try"),
             [(f.item_code, f.host, f.reason, f"{f.next_try_at:%Y-%m-%d %H:%M} UTC") for f in failures],
         )
+    if shown := gallery(outcome.result.newest, base_url, INLINE_CHARACTERS):
+        metadata["newest"] = dg.MetadataValue.md(shown)
     yield _event(IMAGES, outcome.tenant_id, metadata, dry_run=False)
 
 
@@ -79,12 +86,16 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
     assert record is not None
     metadata: dict[str, Any] = dict(outcome.counts)
     metadata["snapshot"] = record.id
+    if report.dry_run:
+        metadata |= {"plan_rows": report.change_rows, "guards": _guards_table(report)}
     if report.sample:
         metadata["changes"] = _changes_table(report)
     if report.changes_path:
-        metadata["changes_file"] = dg.MetadataValue.path(f"gs://{bucket}/{report.changes_path}")
-    if report.stale_sample:
-        metadata["stale_sample"] = dg.MetadataValue.md(_listed(report.stale_sample, report.stale))
+        name = "plan_file" if report.dry_run else "changes_file"
+        metadata[name] = dg.MetadataValue.path(f"gs://{bucket}/{report.changes_path}")
+        metadata["browse"] = _browse(bucket, report.changes_path.rpartition("/")[0])
+    if report.stale_codes:
+        metadata["stale_sample"] = _stale_table(outcome, report)
     if report.rejections:
         metadata["rejected_sample"] = _table(
             ("item_code", "provider_id", "reason"),
@@ -99,6 +110,26 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
     if refused := [f.meaning for f in report.findings if f.refuses]:
         metadata["guards_would_refuse"] = dg.MetadataValue.md(_listed(refused, len(refused)))
     return metadata
+
+
+def _stale_table(outcome: "SyncOutcome", report: "ReconcileReport") -> dg.TableMetadataValue:
+    """The longest stale items; where that is not on record, the first ones without a time."""
+    rows = [(item.item_code, f"{item.since:%Y-%m-%d %H:%M} UTC") for item in outcome.stale]
+    return _table(("item_code", "since"), rows or [(code, "") for code in report.stale_codes[:_STALE_ROWS]])
+
+
+def _guards_table(report: "ReconcileReport") -> dg.TableMetadataValue:
+    rows = [
+        (
+            finding.guard,
+            str(finding.count),
+            str(finding.limit),
+            "" if finding.allowed is None else str(finding.allowed),
+            "refuses" if finding.refuses else "lets through",
+        )
+        for finding in report.findings
+    ]
+    return _table(("guard", "count", "limit", "allowed", "verdict"), rows)
 
 
 def _changes_table(report: "ReconcileReport") -> dg.TableMetadataValue:

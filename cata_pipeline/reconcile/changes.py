@@ -1,7 +1,8 @@
 """The audit trail of one reconcile: every changed value, old and new, as Parquet beside the snapshot.
 
 One row for each changed column of an updated row, one for each inserted row (its values as JSON in `new`), one for
-each hidden child. The file is written after the commit, so it never claims what was rolled back.
+each hidden child. The file is written after the commit, so it never claims what was rolled back. A dry run whose plan
+is longer than what is shown leaves a file of the same form, named `plan-…`.
 """
 
 import io
@@ -49,6 +50,15 @@ def read_changes(content: bytes, item_code: str | None = None) -> Iterator[Chang
         yield from (Change(**row) for row in batch.to_pylist())
 
 
-def changes_path(snapshot_path: str, run_id: str) -> str:
-    """Where the change file of a run goes: beside the snapshot it applied, which may be applied again by other runs."""
-    return f"{snapshot_path.rpartition('/')[0]}/changes-{run_id}.parquet"
+def rows_of(content: bytes) -> int:
+    """How many rows a change file has."""
+    rows: int = pq.read_metadata(io.BytesIO(content)).num_rows
+    return rows
+
+
+def changes_path(snapshot_path: str, run_id: str, *, dry_run: bool = False) -> str:
+    """Where the change file of a run goes: beside the snapshot it applied, which may be applied again by other runs.
+
+    That of a dry run holds what would have changed.
+    """
+    return f"{snapshot_path.rpartition('/')[0]}/{'plan' if dry_run else 'changes'}-{run_id}.parquet"

@@ -8,6 +8,12 @@ from cata_pipeline.reconcile.guard import Finding
 SAMPLE = 10
 """Rows named in a report; everything is counted, and the change file holds all of it."""
 
+PLAN_SAMPLE = 20
+"""Rows named in the report of a dry run; a longer plan is in its file."""
+
+STALE_LISTED = 10_000
+"""Stale item codes listed in a report, the first in byte order; all are counted."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -52,9 +58,11 @@ class ReconcileReport:
     """One tenant's reconcile, applied or (in a dry run) only planned.
 
     `rejected` counts provider rows refused by the adapter and rows the tenant's columns cannot hold; `inserted`,
-    `updated` and `unchanged` add up to `items_in_snapshot`. `changes_path` is an object name in the snapshot bucket,
-    None when nothing changed, the run was dry, or the file could not be stored, which is then among the `warnings`.
-    `seconds_write` runs from connecting to the tenant database to the end of the commit.
+    `updated` and `unchanged` add up to `items_in_snapshot`. `sample` holds the first of `change_rows` changes, and
+    `changes_path` is the object name in the snapshot bucket where all of them are: None when there are none, when the
+    run was dry and the sample is all, or when the file could not be stored, which is then among the `warnings`.
+    `stale_codes` are the first `STALE_LISTED` of the `stale` ones. `seconds_write` runs from connecting to the tenant
+    database to the end of the commit.
     """
 
     items_in_snapshot: int
@@ -66,7 +74,8 @@ class ReconcileReport:
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...]
     sample: tuple[Change, ...]
-    stale_sample: tuple[str, ...]
+    change_rows: int
+    stale_codes: tuple[str, ...]
     rejections: tuple[Rejection, ...]
     changes_path: str | None
     warnings: tuple[str, ...]

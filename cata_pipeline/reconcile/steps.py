@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from sqlalchemy.engine import URL
 
@@ -18,10 +18,18 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot
 from cata_pipeline.errors import DatabaseError, StorageError
 from cata_pipeline.reconcile import guard, postgresql
-from cata_pipeline.reconcile.changes import changes_parquet, changes_path
+from cata_pipeline.reconcile.changes import changes_parquet, changes_path, rows_of
 from cata_pipeline.reconcile.contract import bind
 from cata_pipeline.reconcile.policy import TABLES
-from cata_pipeline.reconcile.report import SAMPLE, Change, ChildCounts, ItemCounts, ReconcileReport
+from cata_pipeline.reconcile.report import (
+    PLAN_SAMPLE,
+    SAMPLE,
+    STALE_LISTED,
+    Change,
+    ChildCounts,
+    ItemCounts,
+    ReconcileReport,
+)
 from cata_pipeline.reconcile.session import LostRaceError, TenantSession
 from cata_pipeline.reconcile.stage import stage_tables
 from cata_pipeline.tenants.mapping import TenantDatabase
@@ -30,16 +38,19 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 30
 _PAUSE_SECONDS = 0.5
-DRY_RUN_SAMPLE = 20
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What was done, or in a dry run would be: counts, a sample, and the change file's content (None: no changes)."""
+    """What was done, or in a dry run would be: counts, a sample of `rows` changes, and the file that holds them all.
+
+    The file is None where the sample is all that there is to show.
+    """
 
     items: ItemCounts = field(default_factory=ItemCounts)
     children: ChildCounts = field(default_factory=ChildCounts)
     sample: tuple[Change, ...] = ()
+    rows: int = 0
     file: bytes | None = None
 
 
@@ -56,9 +67,9 @@ def reconcile(
 ) -> ReconcileReport:
     """Bring one tenant's tables in step with `snapshot`.
 
-    `bucket` takes the change file; `before_write` is called right before each transaction and may raise to stop it.
-    Raises `ContractError`, `GuardRefusedError` or `DatabaseError`, which say whether anything was written. A change
-    file that cannot be stored is a warning in the report: the rows are right by then.
+    `bucket` takes the change file (in a dry run, the plan where it is long); `before_write` is called right before each
+    transaction and may raise to stop it. Raises `ContractError`, `GuardRefusedError` or `DatabaseError`, which say
+    whether anything was written. A file that cannot be stored is a warning in the report: the rows are right by then.
     """
     guard.check_allowances(allow)
     record = snapshot.record
@@ -72,14 +83,18 @@ def reconcile(
         counts = session.plan(received=record.received, rejected=rejected)
         collisions = session.collisions()
         findings = guard.judge(counts, allow)
-        stale_sample = session.stale_codes(SAMPLE) if counts.stale else ()
+        stale_codes = session.stale_codes(STALE_LISTED) if counts.stale else ()
         if dry_run:
-            outcome = _Outcome(*session.planned(), sample=tuple(islice(session.changes(), DRY_RUN_SAMPLE)))
+            items, children = session.planned()
+            plan = _told(session.changes(), PLAN_SAMPLE, file_above=PLAN_SAMPLE)
+            outcome = replace(plan, items=items, children=children)
         else:
             guard.enforce(findings)
             outcome = _apply(session, before_write, sleep) if session.has_changes else _Outcome()
     seconds = time.monotonic() - started
-    path, warnings = _store_changes(outcome.file, bucket, changes_path(record.path, run_id))
+    path, warnings = _store_changes(
+        outcome.file, bucket, changes_path(record.path, run_id, dry_run=dry_run), dry_run=dry_run
+    )
     return ReconcileReport(
         items_in_snapshot=counts.staged,
         rejected=counts.rejected,
@@ -90,7 +105,8 @@ def reconcile(
         findings=findings,
         skipped=contract.skipped,
         sample=outcome.sample,
-        stale_sample=stale_sample,
+        change_rows=outcome.rows,
+        stale_codes=stale_codes,
         rejections=(*snapshot.rejections, *staged.rejections, *collisions.items)[:SAMPLE],
         changes_path=path,
         warnings=warnings,
@@ -132,8 +148,7 @@ def _apply(session: TenantSession, before_write: Callable[[], None], sleep: Call
     told: list[_Outcome] = []
 
     def tell() -> None:
-        sample = tuple(islice(session.changes(), SAMPLE))
-        told.append(_Outcome(sample=sample, file=changes_parquet(session.changes()) if sample else None))
+        told.append(_told(session.changes(), SAMPLE, file_above=0))
 
     for attempt in range(1, _ATTEMPTS + 1):
         before_write()
@@ -151,13 +166,27 @@ def _apply(session: TenantSession, before_write: Callable[[], None], sleep: Call
     ) from last
 
 
-def _store_changes(content: bytes | None, bucket: Bucket, path: str) -> tuple[str | None, tuple[str, ...]]:
+def _told(changes: Iterator[Change], sample_rows: int, *, file_above: int) -> _Outcome:
+    """The first changes to show, and a file of all of them where there are more than `file_above`."""
+    head = tuple(islice(changes, sample_rows + 1))
+    sample = head[:sample_rows]
+    if len(head) <= file_above:
+        return _Outcome(sample=sample, rows=len(head))
+    content = changes_parquet(chain(head, changes))
+    return _Outcome(sample=sample, rows=rows_of(content), file=content)
+
+
+def _store_changes(
+    content: bytes | None, bucket: Bucket, path: str, *, dry_run: bool
+) -> tuple[str | None, tuple[str, ...]]:
     """Where the change file lies now, and what to say when it could not be stored."""
     if content is None:
         return None, ()
     try:
         bucket.create(path, content, content_type="application/vnd.apache.parquet")
     except StorageError as error:
+        if dry_run:
+            return None, (f"The plan is longer than what is shown, but there is no file of it: {error}",)
         logger.error("The rows are written, but their change file is lost: %s", error)  # noqa: TRY400 no trace needed
         return None, (f"The rows are written, but there is no change file of it: {error}",)
     return path, ()

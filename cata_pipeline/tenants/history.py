@@ -1,9 +1,11 @@
 """What each run did for each tenant, in the control database: one row a tenant, run and kind of work.
 
-`status` reads the newest rows; the rows of a sync also say where its change file lies. Counts are those of the
+`status` reads the newest rows, and from the image ledger which pictures keep failing; the rows of a sync also say where
+its change file lies. Counts are those of the
 metadata contract. What a run is doing right now is Dagster's business, not ours.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +30,34 @@ class TenantRun:
     changes_path: str | None
     error: str | None
     counts: Mapping[str, int | float]
+
+
+@dataclass(frozen=True)
+class FailingPicture:
+    """A picture URL whose last try failed: why, since when, how often in a row, and when it is tried again (UTC).
+
+    `item_code` is one of the `items` items that have it; None and 0 where the try is older than that record.
+    """
+
+    item_code: str | None
+    items: int
+    url: str
+    reason: str
+    since: datetime
+    tries: int
+    next_try_at: datetime
+
+
+_FAILING = sa.text("""
+    SELECT tenant_id, item_code, coalesce(items, 0) AS items, url, failure, failing_since, failures, next_try_at
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY failing_since, item_code COLLATE "C") AS place
+        FROM image_urls
+        WHERE tenant_id = ANY (:tenants) AND failures > 0
+    ) AS ranked
+    WHERE place <= :limit
+    ORDER BY tenant_id, place
+""")
 
 
 class History:
@@ -76,3 +106,11 @@ class History:
         )
         with self._control.connect() as connection:
             return {row.tenant_id: row.failing for row in connection.execute(statement)}
+
+    def longest_failing(self, tenant_ids: Sequence[str], limit: int) -> dict[str, list[FailingPicture]]:
+        """Up to `limit` failing picture URLs of each tenant, the longest failing first; tenants without are absent."""
+        found: dict[str, list[FailingPicture]] = defaultdict(list)
+        with self._control.connect() as connection:
+            for tenant_id, *columns in connection.execute(_FAILING, {"tenants": list(tenant_ids), "limit": limit}):
+                found[tenant_id].append(FailingPicture(*columns))
+        return dict(found)

@@ -1,6 +1,7 @@
 """A tenant with pictures: a host, an empty database, a bucket, and a clock that only moves when told to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,9 @@ from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.result import ImageResult
 from cata_pipeline.images.tenant_images import TenantImages
+from cata_pipeline.stopping import Stop
 from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
+from cata_pipeline.uploads import Uploads
 from cata_pipeline_tests.images.hosts import PictureHost, listener, policy_for
 
 
@@ -44,9 +47,17 @@ class CountingBucket(Bucket):
         counting.creations = []
         return counting
 
-    def create(self, name: str, content: bytes, *, content_type: str, cache_control: str | None = None) -> Created:
-        self.creations.append(name)
-        return super().create(name, content, content_type=content_type, cache_control=cache_control)
+    @asynccontextmanager
+    async def uploads(self, concurrency: int) -> AsyncIterator[Uploads]:
+        async with super().uploads(concurrency) as uploads:
+            create = uploads.create
+
+            async def counted(name: str, content: bytes, **headers: Any) -> Created:
+                self.creations.append(name)
+                return await create(name, content, **headers)
+
+            uploads.create = counted  # type: ignore[method-assign]
+            yield uploads
 
 
 @dataclass
@@ -64,7 +75,7 @@ class Shop:
     mapping: SchemaMapping = SAME_NAMES
     limits: CopyLimits = field(default_factory=CopyLimits)
 
-    def copy(self) -> ImageResult:
+    def copy(self, stop: Stop | None = None) -> ImageResult:
         return copy_images(
             self.tenant_id,
             tenant=TenantImages(self.tenant_engine, self.mapping),
@@ -74,6 +85,7 @@ class Shop:
             inspector=self.inspector,
             now=self.clock,
             limits=self.limits,
+            stop=stop,
         )
 
     def limit(self, **limits: Any) -> None:

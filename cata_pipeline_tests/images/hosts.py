@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -59,10 +60,11 @@ def redirect(location: str, code: int = 302) -> Answer:
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it arrived."""
+    """A request as it arrived; `client` is the same for requests on one connection."""
 
     path: str
     headers: dict[str, str]
+    client: tuple[str, int]
 
 
 @dataclass
@@ -92,7 +94,7 @@ class PictureHost:
         server = web.Server(self._answer, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, LOOPBACK, 0)
+        site = web.TCPSite(runner, LOOPBACK, self.port)
         await site.start()
         self.port = runner.addresses[0][1]
         ready.set()
@@ -101,9 +103,54 @@ class PictureHost:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, web.BaseRequest)
-        self.seen.append(Seen(request.path, dict(request.headers)))
+        assert request.transport is not None
+        client = request.transport.get_extra_info("peername")
+        self.seen.append(Seen(request.path, dict(request.headers), client))
         answer = self.answers.get(request.path, status(404))
         return await answer(request)  # type: ignore[arg-type]  # handlers read only headers and path
+
+
+class Sentinel:
+    """Counts the TCP connections that arrive at one port of several loopback addresses; nobody may make one."""
+
+    def __init__(self, addresses: tuple[str, ...], port: int = 0) -> None:
+        self._servers: list[socket.socket] = []
+        self.port = port
+        for address in addresses:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            self._servers.append(socket.create_server((address, self.port), family=family, backlog=512))
+            self.port = self._servers[-1].getsockname()[1]
+
+    @property
+    def visits(self) -> int:
+        """Connections since the last time this was asked, whether anything was sent on them or not."""
+        return sum(_waiting(server) for server in self._servers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.close()
+
+
+def _waiting(server: socket.socket) -> int:
+    # A last connection of our own proves that the counting works, and that all earlier ones are in the queue.
+    with socket.create_connection(server.getsockname()[:2]) as ours:
+        for number in itertools.count():
+            connection, peer = server.accept()
+            with connection:
+                if peer == ours.getsockname():
+                    return number
+    raise AssertionError
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

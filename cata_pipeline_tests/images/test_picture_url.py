@@ -1,4 +1,9 @@
+import contextlib
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from yarl import URL
 
 from cata_pipeline.images.failure import PictureError
@@ -19,6 +24,9 @@ LONGEST = 2048
         ("http://127.0.0.1:8080/a.jpg", "http://127.0.0.1:8080/a.jpg"),
         ("https://cdn.example/a%2Fb%7Ec?sig=%2b/=+", "https://cdn.example/a%2Fb%7Ec?sig=%2b/=+"),
         ("https://cdn.example/kopi susu.jpg", "https://cdn.example/kopi%20susu.jpg"),
+        ("https://cdn.example/a.jpg#top", "https://cdn.example/a.jpg#top"),
+        ("https://cdn_1.example./a.jpg", "https://cdn_1.example./a.jpg"),
+        ("https://[2606:4700::1111]/a.jpg", "https://[2606:4700::1111]/a.jpg"),
         ("https://bücher.example/ü.jpg", "https://xn--bcher-kva.example/%C3%BC.jpg"),
     ],
 )
@@ -51,6 +59,27 @@ def test_a_usable_url_is_asked_in_its_own_spelling(text: str, asked: str) -> Non
         ("http://localhost:8080/", "port other than 80 or 443"),
         (f"http://cdn.example/{'a' * 2048}", "longer than 2,048 characters"),
         ("http://\ud800.example/", "not a usable web address"),
+        ("http://a b.example/", "not a usable web address"),
+        ("http://a\u3000b.example/", "not a usable web address"),
+        ("http://a\tb.example/", "not a usable web address"),
+        ("http://a%0d%0aHost:x/", "not a usable web address"),
+        ("http://%31%32%37.0.0.1/", "not a usable web address"),
+        ("http://a..b/", "not a usable web address"),
+        ("http://../", "not a usable web address"),
+        ("http://./", "not a usable web address"),
+        ("http://{host}/", "not a usable web address"),
+        (f"http://{'a' * 64}.example/", "not a usable web address"),
+        (f"http://{'a.' * 127}example/", "not a usable web address"),
+        ("http://xn--/", "not a usable web address"),
+        ("http://[v1.x]/", "not a usable web address"),
+        ("http://localhost\u200b/", "not a usable web address"),
+        ("http:/cdn.example/a.jpg", "names no host"),
+        ("https:///cdn.example/a.jpg", "names no host"),
+        ("javascript:alert(1)", "http:// or https://"),
+        ("blob:https://cdn.example/1", "http:// or https://"),
+        ("ws://cdn.example/", "http:// or https://"),
+        ("http+unix://%2Fvar%2Frun%2Fdocker.sock/", "http:// or https://"),
+        ("http://good@cdn.example:80@127.0.0.1/", "user name or password"),
     ],
 )
 def test_an_unusable_url_is_refused_with_a_reason(text: str, reason: str) -> None:
@@ -94,7 +123,32 @@ def test_a_redirect_to_anything_else_is_refused(location: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "host"),
-    [("https://cdn.example/a", "cdn.example"), ("http://[::1", ""), ("nonsense", ""), ("http://\ud800/", "")],
+    [
+        ("https://cdn.example/a", "cdn.example"),
+        ("  //CDN.Example./a", "cdn.example"),
+        ("https://bücher.example/a", "xn--bcher-kva.example"),
+        ("https://xn--bcher-kva.example/a", "xn--bcher-kva.example"),
+        ("http://①②⑦.⓪.⓪.①/", "127.0.0.1"),
+        ("http://[::1]:80/", "::1"),
+        ("http://[::1", ""),
+        ("nonsense", ""),
+        ("http://\ud800/", ""),
+    ],
 )
-def test_the_host_is_named_where_there_is_one(url: str, host: str) -> None:
+def test_a_host_has_one_name_whatever_its_spelling(url: str, host: str) -> None:
     assert host_of(url) == host
+
+
+@settings(max_examples=500, deadline=None)
+@given(text=st.text(), start=st.sampled_from(["", "http://", "//", "https://[", "http://a:", "http://a@", "http://a/"]))
+def test_any_text_is_a_usable_url_or_a_picture_error(start: str, text: str) -> None:
+    with contextlib.suppress(PictureError):
+        url = checked_url(start + text, POLICY, LONGEST)
+        assert url.scheme in {"http", "https"}
+        assert (url.raw_user, url.raw_password) == (None, None)
+        assert url.port in {80, 443}
+        assert (url.raw_host or " ").isascii()
+        assert not re.search(r"[\s\x00-\x1f%]", (url.raw_host or " ").partition("%25")[0])
+    with contextlib.suppress(PictureError):
+        redirect_target(URL("https://cdn.example/dir/a.jpg"), start + text, POLICY, LONGEST)
+    assert isinstance(host_of(start + text), str)

@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import httpx
 import pytest
 import sqlalchemy as sa
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
@@ -18,10 +20,13 @@ from cata_pipeline.demo import pos_web
 from cata_pipeline.demo.menu_kopi_kita import KOPI_KITA
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos
-from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED, SNAPSHOT
+from cata_pipeline.images import progress
+from cata_pipeline.orchestration import assets
+from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED, SNAPSHOT, sync_events
 from cata_pipeline.orchestration.partitions import TENANTS, range_tags
 from cata_pipeline.orchestration.sensors import image_copies
-from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.pipeline import Pipeline, SyncOutcome
+from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.tenants.model import Tenant
 
 KOPI, WARUNG, ROTI = EVERYBODY = [menu.tenant_id for menu in MENUS]
@@ -314,6 +319,69 @@ def test_a_dry_run_shows_the_plan_and_leaves_no_mark(fleet: Fleet) -> None:
     assert [fleet.materialized(key) for key in (SNAPSHOT, RECONCILED)] == [0, 0]
     assert fleet.statuses(SNAPSHOT) == fleet.statuses(RECONCILED) == [None, None, None]
     assert fleet.pipeline.history.newest([KOPI]) == {}
+
+
+def test_a_dry_run_whose_plan_is_longer_than_its_table_links_the_whole_plan(fleet: Fleet) -> None:
+    metadata = told(fleet.sync(KOPI, dry_run=True), RECONCILED, observed=True)
+    bucket = fleet.pipeline.snapshot_bucket
+    path = metadata["plan_file"].value.removeprefix(f"gs://{bucket.name}/")
+    plan = list(read_changes(bucket.read(path)))
+    assert len(plan) == number(metadata, "plan_rows") > len(metadata["changes"].records)
+    assert {change.action for change in plan} == {"inserted"}
+    assert metadata["browse"].value.endswith(f"/{bucket.name}/{path.rpartition('/')[0]}")
+    assert {record.data["verdict"] for record in metadata["guards"].records} == {"lets through"}
+    assert fleet.statuses(RECONCILED) == [None, None, None]
+
+
+def test_items_that_are_stale_are_shown_with_since_when(fleet: Fleet) -> None:
+    fleet.sync(KOPI)
+    code = KOPI_KITA.cases.to_remove
+    fleet.pos.store(KOPI).remove(code)
+    first, again = (told(fleet.sync(KOPI), RECONCILED)["stale_sample"].records for _ in range(2))
+    assert [record.data["item_code"] for record in first] == [code]
+    assert [record.data for record in again] == [record.data for record in first]
+
+
+def test_the_newest_pictures_of_a_copy_are_shown_where_a_browser_finds_them(fleet: Fleet) -> None:
+    fleet.sync(KOPI)
+    shown = told(fleet.copy(KOPI), IMAGES)["newest"].value
+    urls = re.findall(r"\]\((\S+)\)", shown)
+    assert 0 < len(urls) <= 6
+    for url in urls:
+        assert httpx.get(url).headers["Content-Type"].startswith("image/")
+    assert len(re.findall(r"\]\((\S+)\)", told(fleet.copy(KOPI), IMAGES)["newest"].value)) == len(urls)
+
+
+def test_a_long_image_copy_says_in_the_runs_log_how_far_it_is(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_URLS", 10)
+    fleet.sync(KOPI)
+    result = fleet.copy(KOPI)
+    lines = [entry.user_message for entry in fleet.instance.all_logs(result.run_id) if not entry.is_dagster_event]
+    total = number(told(result, IMAGES), "considered")
+    assert [line for line in lines if line.startswith("Pictures of")] == [
+        line for line in lines if re.fullmatch(rf"Pictures of {KOPI}: \d+0 of \d+ URLs done, \d failed", line)
+    ]
+    assert len([line for line in lines if line.startswith("Pictures of")]) >= 2 < total
+
+
+def test_an_outcome_that_cannot_be_shown_fails_its_tenant_and_costs_the_others_nothing(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unshowable(outcome: SyncOutcome, *arguments: Any, **options: Any) -> Iterator[Any]:
+        events = sync_events(outcome, *arguments, **options)
+        if outcome.tenant_id == WARUNG:
+            yield next(events)
+            raise ZeroDivisionError("a mistake of ours")
+        yield from events
+
+    monkeypatch.setattr(assets, "sync_events", unshowable)
+    result = fleet.sync(*EVERYBODY)
+    assert f"1 of 3 tenants failed: {WARUNG}: It was served, but what became of it cannot be shown" in message(result)
+    assert "(ZeroDivisionError)" in message(result)
+    assert fleet.statuses(SNAPSHOT) == [MATERIALIZED] * 3
+    assert fleet.statuses(RECONCILED) == [MATERIALIZED, FAILED, MATERIALIZED]
+    assert all(fleet.rows(tenant_id) for tenant_id in EVERYBODY)
+    assert "An outcome cannot be shown" in [entry.user_message for entry in fleet.instance.all_logs(result.run_id)]
 
 
 def test_a_dry_run_after_a_sync_leaves_the_tenant_as_it_was(fleet: Fleet) -> None:

@@ -1,5 +1,6 @@
 """What an outcome looks like in the UI, whatever the outcome."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.catalog.snapshot import SnapshotRecord
-from cata_pipeline.images.result import ImageFailure, ImageResult
+from cata_pipeline.images.result import CopiedPicture, ImageFailure, ImageResult
 from cata_pipeline.orchestration.metadata import (
     IMAGES,
     RECONCILED,
@@ -24,6 +25,7 @@ from cata_pipeline.orchestration.metadata import (
 from cata_pipeline.pipeline import ImageOutcome, SyncOutcome
 from cata_pipeline.reconcile.guard import PlanCounts, judge
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts, ReconcileReport
+from cata_pipeline.tenants.stale import StaleItem
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 RECORD = SnapshotRecord(
@@ -49,7 +51,8 @@ NOTHING_HAPPENED = ReconcileReport(
     findings=(),
     skipped=(),
     sample=(),
-    stale_sample=(),
+    change_rows=0,
+    stale_codes=(),
     rejections=(),
     changes_path=None,
     warnings=(),
@@ -93,7 +96,7 @@ def reconciled(report: ReconcileReport, *, dry_run: bool = False) -> dict[str, A
 
 
 def copied(result: ImageResult) -> dict[str, Any]:
-    [event] = image_events(ImageOutcome("kopi", result), "images")
+    [event] = image_events(ImageOutcome("kopi", result), "images", "https://cdn.example/")
     assert (event.asset_key, event.partition) == (IMAGES, "kopi")
     return dict(event.metadata)
 
@@ -155,7 +158,7 @@ def test_a_replayed_snapshot_is_not_shown_as_a_new_one() -> None:
 
 def test_a_tenant_that_failed_early_shows_nothing() -> None:
     assert list(sync_events(SyncOutcome("kopi", error="no token"), "snapshots", dry_run=False)) == []
-    assert list(image_events(ImageOutcome("kopi", error="no table items"), "images")) == []
+    assert list(image_events(ImageOutcome("kopi", error="no table items"), "images", "https://cdn.example/")) == []
 
 
 def test_a_snapshot_is_shown_with_its_place_to_copy_and_a_link_to_open() -> None:
@@ -169,16 +172,13 @@ def test_a_snapshot_is_shown_with_its_place_to_copy_and_a_link_to_open() -> None
 
 
 @settings(deadline=None)
-@given(
-    codes=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=255), min_size=1, max_size=10),
-    more=st.integers(0, 10**9),
-)
-def test_markdown_stays_short_enough_for_the_ui_and_counts_what_it_leaves_out(codes: list[str], more: int) -> None:
-    report = replace(NOTHING_HAPPENED, stale=len(codes) + more, stale_sample=tuple(codes), skipped=tuple(codes * 9))
-    metadata = reconciled(report)
-    assert isinstance(metadata["stale_sample"], dg.MarkdownMetadataValue)
-    assert max(len(metadata[name].value) for name in ("stale_sample", "skipped")) < 1_000
-    assert metadata["stale_sample"].value.endswith(f"- and {more} more") == (more > 0)
+@given(lines=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=255), min_size=1, max_size=90))
+def test_markdown_stays_short_enough_for_the_ui_and_counts_what_it_leaves_out(lines: list[str]) -> None:
+    skipped = reconciled(replace(NOTHING_HAPPENED, skipped=tuple(lines)))["skipped"]
+    assert isinstance(skipped, dg.MarkdownMetadataValue)
+    assert len(skipped.value) < 1_000
+    shown = re.findall("^- `", skipped.value, re.MULTILINE)
+    assert skipped.value.endswith(f"- and {len(lines) - len(shown)} more") == (len(shown) < len(lines))
 
 
 def test_a_long_list_ends_with_whole_lines_and_what_is_left_out() -> None:
@@ -229,6 +229,58 @@ def test_a_dry_run_says_which_guards_would_refuse() -> None:
     metadata = reconciled(replace(NOTHING_HAPPENED, findings=judge(PLAN, {})), dry_run=True)
     assert metadata["guards_would_refuse"].value == "- `it would hide 30 of 200 items`"
     assert "guards_would_refuse" not in reconciled(NOTHING_HAPPENED, dry_run=True)
+
+
+def test_a_dry_run_shows_every_guards_verdict_and_where_its_whole_plan_is() -> None:
+    report = replace(
+        NOTHING_HAPPENED,
+        dry_run=True,
+        findings=judge(PLAN, {"hide": 25}),
+        change_rows=30,
+        changes_path="kopi/snapshots/x/plan-run-1.parquet",
+    )
+    metadata = reconciled(report, dry_run=True)
+    guards = {row["guard"]: row for row in cells(metadata["guards"])}
+    assert guards["hide"] == {"guard": "hide", "count": "30", "limit": "20", "allowed": "25", "verdict": "refuses"}
+    assert guards["rename"] == {
+        "guard": "rename",
+        "count": "0",
+        "limit": "100",
+        "allowed": "",
+        "verdict": "lets through",
+    }
+    assert metadata["plan_rows"].value == 30
+    assert metadata["plan_file"] == dg.MetadataValue.path("gs://snapshots/kopi/snapshots/x/plan-run-1.parquet")
+    link = "https://console.cloud.google.com/storage/browser/snapshots/kopi/snapshots/x"
+    assert metadata["browse"] == dg.MetadataValue.url(link)
+    assert "changes_file" not in metadata
+
+
+def test_a_real_run_shows_no_plan() -> None:
+    report = replace(NOTHING_HAPPENED, findings=judge(PLAN, {}), change_rows=30, changes_path="kopi/changes.parquet")
+    assert reconciled(report).keys().isdisjoint({"guards", "plan_rows", "plan_file"})
+
+
+def test_stale_items_are_shown_with_since_when_and_without_where_that_is_not_on_record() -> None:
+    report = replace(NOTHING_HAPPENED, stale=30, stale_codes=tuple(f"I{number:02}" for number in range(30)))
+    outcome = SyncOutcome("kopi", RECORD, report=report, stale=(StaleItem("I07", NOON), StaleItem("I03", NOON)))
+    [event] = sync_events(outcome, "snapshots", dry_run=False)
+    assert cells(event.metadata["stale_sample"]) == [
+        {"item_code": "I07", "since": "2025-03-01 12:00 UTC"},
+        {"item_code": "I03", "since": "2025-03-01 12:00 UTC"},
+    ]
+    unknown = cells(reconciled(report)["stale_sample"])
+    assert (len(unknown), unknown[0]) == (20, {"item_code": "I00", "since": ""})
+    assert "stale_sample" not in reconciled(NOTHING_HAPPENED)
+
+
+def test_the_newest_pictures_are_a_gallery_that_the_ui_shows_inline() -> None:
+    newest = tuple(CopiedPicture(f"I{number}", f"kopi/items/{number:064x}.jpg") for number in range(6))
+    shown = copied(replace(NOTHING_COPIED, newest=newest))["newest"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    assert shown.value.startswith(f"![I0](https://cdn.example/kopi/items/{0:064x}.jpg) ![I1](")
+    assert (shown.value.count("!["), len(shown.value) < 1_000) == (6, True)
+    assert "newest" not in copied(NOTHING_COPIED)
 
 
 def test_failed_pictures_are_shown_with_host_reason_and_next_try() -> None:

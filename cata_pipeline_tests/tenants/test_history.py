@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from cata_pipeline.tenants.history import History, TenantRun
+from cata_pipeline.tenants.history import FailingPicture, History, TenantRun
 
 NIGHT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 SYNC = TenantRun(
@@ -85,3 +85,29 @@ def test_pictures_count_as_failing_from_their_last_try_until_one_succeeds(histor
                     {"tenant": tenant, "sha256": bytes([number]), "url": f"https://x/{number}", "failures": count},
                 )
     assert history.failing_pictures(["kopi-kita", "roti-pagi", "warung"]) == {"kopi-kita": 2, "warung": 1}
+
+
+def test_the_longest_failing_pictures_of_each_tenant_are_told_with_why_and_when_next(
+    history: History, control: Engine
+) -> None:
+    failing = {
+        ("kopi-kita", "LAT"): FailingPicture("LAT", 2, "https://x/lat", "the file ends early", NIGHT, 3, NIGHT),
+        ("kopi-kita", "TEA"): FailingPicture("TEA", 1, "https://x/tea", "no answer", NIGHT - timedelta(1), 1, NIGHT),
+        ("kopi-kita", "OLD"): FailingPicture(None, 0, "https://x/old", "HEIC", NIGHT + timedelta(1), 1, NIGHT),
+        ("roti-pagi", "BUN"): FailingPicture("BUN", 1, "https://x/bun", "no answer", NIGHT, 1, NIGHT),
+        ("not-asked-for", "X"): FailingPicture("X", 1, "https://x/x", "no answer", NIGHT, 1, NIGHT),
+        ("roti-pagi", "FINE"): FailingPicture("FINE", 1, "https://x/fine", "-", NIGHT, 0, NIGHT),
+    }
+    insert = sa.text(
+        "INSERT INTO image_urls (tenant_id, url_sha256, url, failure, failing_since, failures, next_try_at, item_code,"
+        " items) VALUES (:tenant, :sha256, :url, :reason, :since, :tries, :next_try_at, :item_code, nullif(:items, 0))"
+    )
+    with control.begin() as connection:
+        for number, ((tenant, _), picture) in enumerate(failing.items()):
+            connection.execute(insert, {"tenant": tenant, "sha256": bytes([number]), **picture.__dict__})
+    asked = ["kopi-kita", "roti-pagi", "never-served"]
+    assert history.longest_failing(asked, 2) == {
+        "kopi-kita": [failing["kopi-kita", "TEA"], failing["kopi-kita", "LAT"]],
+        "roti-pagi": [failing["roti-pagi", "BUN"]],
+    }
+    assert history.longest_failing(asked, 3)["kopi-kita"][2] == failing["kopi-kita", "OLD"]

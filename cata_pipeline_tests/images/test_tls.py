@@ -1,0 +1,200 @@
+"""The certificate is checked against the host's name, whatever address it turns out to have."""
+
+import asyncio
+import ssl
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cata_pipeline.images import guard
+from cata_pipeline.images.failure import PictureError
+from cata_pipeline.images.fetch import Fetched
+from cata_pipeline.images.guard import guarded_session
+from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.validators import NO_VALIDATORS
+from cata_pipeline_tests.images.hosts import LOOPBACK, listener, policy_for, says
+from cata_pipeline_tests.images.test_fetch import get
+from cata_pipeline_tests.images.test_guard import answer_with
+
+NAME = "good.example"
+Certificate = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    certificate = _builder(name, name, key, timedelta(days=1)).add_extension(
+        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    )
+    return certificate.sign(key, hashes.SHA256()), key
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, left: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=2))
+        .not_valid_after(now + left)
+    )
+
+
+@pytest.fixture
+def certificate(
+    authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Certificate:
+    """Makes a certificate and its key, in one file; the authority that signs it is trusted by our session."""
+    trusted, trusted_key = authority
+    pem = tmp_path / "authority.pem"
+    pem.write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=pem))
+
+    def make(*names: x509.GeneralName, left: timedelta = timedelta(days=1), self_signed: bool = False) -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "host")])
+        issuer = subject if self_signed else trusted.subject
+        signed = (
+            _builder(subject, issuer, key, left)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .sign(key if self_signed else trusted_key, hashes.SHA256())
+        )
+        path = tmp_path / "host.pem"
+        path.write_bytes(
+            signed.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return path
+
+    return make
+
+
+@contextmanager
+def tls_host(certificate: Path, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> Iterator[int]:
+    """Serves a picture over TLS; yields the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = newest
+    ready, ports = threading.Event(), []
+    loop: Any = None
+    stop: Any = None
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(body=b"bytes")
+
+    async def serve() -> None:
+        nonlocal loop, stop
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(lambda *_: None)
+        runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, LOOPBACK, 0, ssl_context=context).start()
+        ports.append(runner.addresses[0][1])
+        ready.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    ready.wait()
+    try:
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+IP = x509.IPAddress(ip_address(LOOPBACK))
+
+
+def test_a_trusted_certificate_for_the_host_is_accepted(certificate: Certificate) -> None:
+    with tls_host(certificate(IP)) as port:
+        assert get(f"https://{LOOPBACK}:{port}/", policy_for(port)) == Fetched(b"bytes", NO_VALIDATORS)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"self_signed": True},
+        {"left": timedelta(days=-1)},
+        {"names": [x509.DNSName(NAME)]},
+        {"names": [x509.IPAddress(ip_address("127.0.0.2"))]},
+    ],
+    ids=["self-signed", "expired", "another name", "another address"],
+)
+def test_any_other_certificate_is_refused_for_good(certificate: Certificate, wrong: dict[str, Any]) -> None:
+    arguments = {"names": [IP]} | wrong
+    with tls_host(certificate(*arguments.pop("names"), **arguments)) as port, pytest.raises(PictureError) as refusal:
+        get(f"https://{LOOPBACK}:{port}/", policy_for(port))
+    assert refusal.value.reason == "the picture's host has no valid certificate"
+    assert not refusal.value.transient
+
+
+def test_a_protocol_of_the_past_is_not_spoken(certificate: Certificate) -> None:
+    with (
+        tls_host(certificate(IP), newest=ssl.TLSVersion.TLSv1_1) as port,
+        pytest.raises(PictureError, match="did not answer properly"),
+    ):
+        get(f"https://{LOOPBACK}:{port}/", policy_for(port))
+
+
+def test_a_host_that_speaks_no_tls_is_a_failure_of_this_picture(certificate: Certificate) -> None:
+    with (
+        listener(says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")) as port,
+        pytest.raises(PictureError, match="did not answer properly"),
+    ):
+        get(f"https://{LOOPBACK}:{port}/", policy_for(port))
+
+
+def test_two_names_at_one_address_each_need_their_own_certificate(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_with(monkeypatch, [LOOPBACK])
+
+    async def run(port: int) -> None:
+        async with guarded_session(policy_for(port), CopyLimits()) as session:
+            for _ in range(2):
+                async with session.get(f"https://{NAME}:{port}/") as response:
+                    assert await response.read() == b"bytes"
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await session.get(f"https://evil.example:{port}/")
+
+    with tls_host(certificate(x509.DNSName(NAME))) as port:
+        asyncio.run(run(port))
+
+
+def test_for_a_denied_address_there_is_not_even_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    make = guard._judged_socket
+
+    def watching(*arguments: Any) -> Any:
+        made.append(make(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(guard, "_judged_socket", watching)
+    with pytest.raises(PictureError, match="address not allowed"):
+        get("https://127.0.0.1/", policy_for())
+    assert made == []
