@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint format docs pictures lock clean
+.PHONY: setup demo test property lint format docs pictures lock bench-images bench-reconcile clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/installed
@@ -20,6 +20,9 @@ demo: setup  ## the whole story, on embedded servers
 
 test: setup  ## everything that can be tested on this machine
 	$(BIN)/pytest
+
+property: setup  ## 100,000 random steps of the ownership rules, a tenth of them on MariaDB; try ARGS=--hypothesis-seed=1
+	CATA_PROPERTY_STEPS=100000 $(BIN)/pytest cata_pipeline_tests/reconcile/test_property.py $(ARGS)
 
 lint: setup  ## style and types
 	$(BIN)/ruff format --check .
@@ -40,5 +43,23 @@ lock: setup  ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-strip-extras \
 		--no-header pyproject.toml --group dev --group build --upgrade -o requirements.lock
 
+bench-images: setup .venv-bench-images/installed  ## picture copies beside rclone and others (needs nginx, rclone); try ARGS=--quick
+	@$(BIN)/python -m benchmarks.images $(ARGS)
+
+# Without img2dataset the benchmark goes on, and says so.
+.venv-bench-images/installed: benchmarks/images-requirements.txt
+	$(PYTHON) -m venv --clear .venv-bench-images
+	.venv-bench-images/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@ || \
+		echo "img2dataset could not be installed."
+
+bench-reconcile: .venv-bench/installed  ## reconciling beside dlt, SQLAlchemy and a floor (needs mariadbd); try ARGS=--quick
+	@.venv-bench/bin/python -m benchmarks.reconcile $(ARGS)
+
+.venv-bench/installed: requirements.lock benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements.lock -r benchmarks/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .cata .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-bench-images .cata .mypy_cache .ruff_cache .pytest_cache .hypothesis
