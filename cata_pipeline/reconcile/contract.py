@@ -4,7 +4,7 @@
 judged. Everything that is wrong is reported at once, because the schema's owner is another team.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from cata_pipeline.errors import ContractError
@@ -108,6 +108,15 @@ class Contract:
     def items(self) -> BoundTable:
         """The table `items`, which is always there."""
         return self.tables[0]
+
+    def narrowed(self, names: Collection[str]) -> "Contract":
+        """`items`, and of the structure tables those named whose parent is there too."""
+        tables: dict[str, BoundTable] = {}
+        for bound in self.tables:
+            parent = bound.table.parent
+            if parent is None or (bound.name in names and parent.name in tables):
+                tables[bound.name] = bound
+        return Contract(tuple(tables.values()), self.skipped)
 
     def table(self, name: str) -> BoundTable:
         """One table by the policy's name."""

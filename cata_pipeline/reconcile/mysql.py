@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 
 from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.errors import DatabaseError
-from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, BoundColumn, Contract
+from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.mysql_load import insert_statements, load_file_statement, write_load_file
 from cata_pipeline.reconcile.mysql_statements import TableStatements
@@ -83,6 +83,7 @@ class MysqlSession:
         self._run_id = run_id
         self._tables: tuple[TableStatements, ...] = ()
         self._collisions = Collisions()
+        self._staged = 0, 0  # items, and writable ones
         self._planned_rows = 0
         self._state = UNTOUCHED
 
@@ -133,12 +134,19 @@ class MysqlSession:
                 keys.setdefault(table, set()).add(frozenset(column for column, _ in members if column))
         return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
 
+    def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
+        """Which of these tables hold any row, by the policy's names."""
+        found = self._numbers("SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM `{t.stored_name}`)" for t in tables))
+        return {table.name for table, holds in zip(tables, found, strict=True) if holds}
+
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
         """Load the staged rows into temporary tables, numbered in key order."""
         self._tables = tuple(TableStatements(bound, contract, mariadb=self._mariadb) for bound in contract.tables)
         [(local_infile, largest)] = self._rows("SELECT @@local_infile, @@max_allowed_packet")
         for table in self._tables:
             rows = _storable(tables[table.name], table.key_columns)
+            if not table.has_parent:
+                self._staged = rows.num_rows, pc.sum(rows["writable"]).as_py() or 0
             self._execute(table.create_stage(rows.schema))
             if table.has_parent:  # a snapshot's items are in key order already
                 rows = rows.sort_by([(key, "ascending") for key in table.keys])
@@ -166,12 +174,13 @@ class MysqlSession:
         )
         items = self._tables[0]
         tenant_items, visible, named = self._numbers(items.totals())
-        known = self._number(items.count_staged()) - unmatched
+        all_staged, writable = self._staged
+        known = all_staged - unmatched
         inserts, updates, hides, renames, unpictures, recategorizes = self._numbers(items.plan_counts())
         return PlanCounts(
             received=received,
             rejected=rejected + len(self._collisions.items),
-            staged=self._number(items.count_writable()),
+            staged=writable - len(self._collisions.items),
             tenant_items=tenant_items,
             tenant_visible=visible,
             known=known,

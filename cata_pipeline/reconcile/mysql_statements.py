@@ -264,14 +264,6 @@ class TableStatements:
             JOIN {self._target} t ON {self._id} = p.`target_id`
             WHERE {_is_true("t", self._visible)} AND NOT s.`is_active`"""
 
-    def count_staged(self) -> str:
-        """Staged rows, writable or not."""
-        return f"SELECT COUNT(*) FROM {self.stage}"
-
-    def count_writable(self) -> str:
-        """Staged rows that may be written."""
-        return f"SELECT COUNT(*) FROM {self.stage} WHERE `writable`"
-
     def count_plan(self) -> str:
         """Rows to insert or update."""
         return f"SELECT COUNT(*) FROM {self._plan}"

@@ -5,20 +5,21 @@ locked in key order, and a row that does not change is neither locked nor writte
 """
 
 import io
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from psycopg import errors as pg_errors
 from psycopg.rows import tuple_row
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import DatabaseError
-from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, Contract
+from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.postgresql_statements import TableStatements
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
@@ -94,6 +95,7 @@ class PostgresqlSession:
         self._url = url
         self._run_id = run_id
         self._tables: tuple[TableStatements, ...] = ()
+        self._staged = 0, 0  # items, and writable ones
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -131,9 +133,16 @@ class PostgresqlSession:
             keys.setdefault(table, set()).add(frozenset(members))
         return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
 
+    def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
+        """Which of these tables hold any row, by the policy's names."""
+        found = self._row("SELECT " + ", ".join(f'EXISTS (SELECT 1 FROM "{table.stored_name}")' for table in tables))
+        return {table.name for table, holds in zip(tables, found, strict=True) if holds}
+
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
         """Load the staged rows into temporary tables. COPY in CSV form, because Arrow writes that without Python."""
         self._tables = tuple(TableStatements(bound, contract) for bound in contract.tables)
+        items = tables[contract.items.name]
+        self._staged = items.num_rows, pc.sum(items["writable"]).as_py() or 0
         for table in self._tables:
             rows = tables[table.name]
             columns = ", ".join(f'"{field.name}" {_ARROW_TYPES[field.type]}' for field in rows.schema)
@@ -147,7 +156,7 @@ class PostgresqlSession:
                     sink = io.BytesIO()
                     pa_csv.write_csv(batch, sink, pa_csv.WriteOptions(include_header=False))
                     copy.write(sink.getbuffer())
-            self._execute(f"ANALYZE {table.stage}")
+            self._execute(table.analyze_stage())
 
     def plan(self, *, received: int, rejected: int) -> PlanCounts:
         """Find the rows that would really change, without locking any, and count what the guards judge."""
@@ -155,7 +164,8 @@ class PostgresqlSession:
             for statement in table.plan_statements():
                 self._execute(statement)
         # Joining stage and target once more to count this would cost as much as the plan.
-        items, visible, named, all_staged, staged = self._row(self._tables[0].totals())
+        items, visible, named = self._row(self._tables[0].totals())
+        all_staged, staged = self._staged
         changes = self._row(self._tables[0].plan_counts())
         children = [self._row(table.child_totals()) for table in self._tables[1:]]
         inserts, updates, hides, renames, unpictures, recategorizes = changes

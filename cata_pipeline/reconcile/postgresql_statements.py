@@ -74,6 +74,10 @@ class TableStatements:
             for key, target in ((key, self._key_targets[key]) for key in self._keys)
         )
 
+    @property
+    def _quoted_keys(self) -> str:
+        return ", ".join(f'"{key}"' for key in self._keys)
+
     def _key_list(self, alias: str) -> str:
         return ", ".join(f'{alias}."{key}"' for key in self._keys)
 
@@ -84,6 +88,10 @@ class TableStatements:
 
     def _differs(self) -> str:
         return " OR ".join(filter(None, (_differs(column) for column in self._written)))
+
+    def analyze_stage(self) -> str:
+        """Statistics of what is joined on; the texts beside the keys would cost more than they help."""
+        return f"ANALYZE {self.stage} ({self._quoted_keys})"
 
     def plan_statements(self) -> Iterator[str]:
         """Temporary tables with the rows to insert or update, the children to hide, and room for the outcome."""
@@ -132,10 +140,9 @@ class TableStatements:
         return cast("BoundColumn", self._bound.column("visible"))
 
     def totals(self) -> str:
-        """Items of the tenant, visible ones, those with a code; staged rows, and writable ones."""
+        """Items of the tenant, visible ones, those with a code."""
         return f"""
-            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count({self._code}),
-                   (SELECT count(*) FROM {self.stage}), (SELECT count(*) FROM {self.stage} WHERE "writable")
+            SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count({self._code})
             FROM {self._target} t"""
 
     def unplanned_strangers(self) -> str:

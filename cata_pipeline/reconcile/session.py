@@ -4,7 +4,7 @@ Add an engine as a module beside `postgresql.py`, and name it in `steps.open_ses
 `steps`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from sqlalchemy.engine import URL
 
 from cata_pipeline.catalog.model import Rejection
-from cata_pipeline.reconcile.contract import ActualTable, Contract
+from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 
@@ -40,12 +40,16 @@ class Collisions:
 class TenantSession(Protocol):
     """One connection to one tenant database, from the contract check to the commit.
 
-    Called in this order: `contract`, `stage`, `plan`, then `planned` or `apply`, then `changes`. Every method may raise
-    `DatabaseError`, with nothing written.
+    Called in this order: `contract`, `occupied`, `stage`, `plan`, then `planned` or `apply`, then `changes`. Every
+    method may raise `DatabaseError`, with nothing written.
     """
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are; absent ones are left out."""
+        ...
+
+    def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
+        """Which of these tables hold any row, by the policy's names."""
         ...
 
     def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
