@@ -42,6 +42,7 @@ from cata_pipeline.reconcile.steps import reconcile
 from cata_pipeline.settings import Settings, parse_tenant_database_url
 from cata_pipeline.stopping import Stop
 from cata_pipeline.tenants import credentials
+from cata_pipeline.tenants.connections import tenant_engine
 from cata_pipeline.tenants.history import History, TenantRun
 from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
 from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mapping
@@ -271,7 +272,7 @@ class Pipeline:
         try:
             tenant = self.registry.tenant(tenant_id)
             database = self.tenant_database(tenant)
-            engine = sa.create_engine(database.url, poolclass=sa.NullPool, hide_parameters=True)
+            engine = tenant_engine(database.url)
             with tenant_lock(self.control, tenant_id, "images", run_id, wait_seconds=lock_wait_seconds):
                 stop.check()
                 result = copy_images(
@@ -322,7 +323,7 @@ class Pipeline:
     def unreferenced_images(self, tenant_id: str) -> UnreferencedImages:
         """Which objects of a tenant's pictures no row refers to; reads only. Raises `TenantError` or `UsageError`."""
         database = self.tenant_database(self.registry.tenant(tenant_id))
-        engine = sa.create_engine(database.url, poolclass=sa.NullPool, hide_parameters=True)
+        engine = tenant_engine(database.url)
         tenant, ledger = TenantImages(engine, database.mapping), Ledger(self.control, tenant_id)
         return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, datetime.now(UTC))
 

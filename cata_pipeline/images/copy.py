@@ -255,10 +255,12 @@ class _Copy:
             self._failures.append(failure)
 
     async def _flush(self) -> None:
-        batch, self._pending = self._pending, []
         async with self._flushing:
-            counts = await asyncio.to_thread(self._settle, batch)
-        self._counts.update(counts)
+            # Taken only now: whoever waits here may be cancelled, and its batch is for the next one then.
+            batch, self._pending = self._pending, []
+            if not batch:
+                return
+            self._counts.update(await asyncio.to_thread(self._settle, batch))
 
     def _settle(self, batch: Sequence[SettledUrl]) -> Counter[str]:
         counts = self._show(

@@ -8,8 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from cata_pipeline.errors import ContractError
-from cata_pipeline.reconcile.policy import ITEMS, TABLES, Column, Rule, Table
+from cata_pipeline.reconcile.policy import ITEMS, TABLES, Column, Owner, Rule, Table
 from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
+
+_PATH_CHARACTERS = 140
+"""The longest path of a copied picture: a tenant id of 64, `/items/`, a SHA-256, `.webp`."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,11 @@ def _bind_table(
         if c.rule is Rule.KEY and c.actual.type.startswith(("character(", "char("))
     ]
     problems += [f"{called(c.name)} {c.actual.unfit}" for c in columns if c.actual.unfit and c.rule is not Rule.NEVER]
+    problems += [
+        f"{called(c.name)} takes {c.actual.max_characters} characters; the path of a picture has {_PATH_CHARACTERS}"
+        for c in columns
+        if c.column.owner is Owner.IMAGE_COPY and (c.actual.max_characters or _PATH_CHARACTERS) < _PATH_CHARACTERS
+    ]
     if stored("id") in actual.columns and frozenset({stored("id")}) not in actual.unique_keys:
         problems.append(f"{stored_table} has no unique key on ({stored('id')}), by which menus refer to it")
     key = frozenset(c.stored_name for c in columns if c.column.rule in {Rule.KEY, Rule.PARENT})

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pymysql
-from pymysql.constants import CLIENT, ER
+from pymysql.constants import ER
 from sqlalchemy.engine import URL
 
 from cata_pipeline.catalog.model import Rejection
@@ -29,6 +29,7 @@ from cata_pipeline.reconcile.policy import Kind
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
 from cata_pipeline.reconcile.stage import beyond_basic_plane
+from cata_pipeline.tenants.connections import connect_mysql
 
 _LOCK_NOWAIT = 3572  # MySQL's own answer to NOWAIT; MariaDB calls it a lock wait timeout
 _LOST_RACES = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, _LOCK_NOWAIT})
@@ -88,19 +89,15 @@ class MysqlSession:
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
-        _, options = self._url.get_dialect()().create_connect_args(self._url)
-        options = {
-            **options,
-            "charset": "utf8mb4",
-            "autocommit": True,
-            "local_infile": True,
-            "connect_timeout": 10,
-            "program_name": f"cata_pipeline {self._run_id}",
-            # An UPDATE must count the rows it changed, not those it looked at.
-            "client_flag": options.get("client_flag", 0) & ~CLIENT.FOUND_ROWS,
-        }
         try:
-            self._connection = pymysql.connect(**options)
+            self._connection = connect_mysql(
+                self._url,
+                charset="utf8mb4",
+                autocommit=True,
+                local_infile=True,
+                program_name=f"cata_pipeline {self._run_id}",
+                client_flag=0,  # not FOUND_ROWS: an UPDATE must count the rows it changed, not those it looked at
+            )
         except (pymysql.MySQLError, OSError, RuntimeError) as error:
             raise DatabaseError(
                 f"The tenant database {shown(self._url)} cannot be reached: {_first_line(error)}."

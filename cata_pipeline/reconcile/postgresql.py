@@ -24,15 +24,14 @@ from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.postgresql_statements import TableStatements
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
+from cata_pipeline.tenants.connections import postgresql_keywords
 
 _LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
 
 _CONNECTION = {
     "autocommit": True,
-    "connect_timeout": 10,
     # COPY sends UTF-8, whatever the database or PGCLIENTENCODING say; anything else would store other characters.
     "client_encoding": "utf8",
-    "keepalives_idle": 30,
 }
 
 _SESSION = """
@@ -101,7 +100,12 @@ class PostgresqlSession:
     def __enter__(self) -> Self:
         # As keywords: libpq does not read a URL's spaces and zero bytes as SQLAlchemy writes them.
         _, keywords = self._url.get_dialect()().create_connect_args(self._url)
-        keywords = {**keywords, **_CONNECTION, "application_name": f"cata_pipeline {self._run_id}"}
+        keywords = {
+            **keywords,
+            **postgresql_keywords(),
+            **_CONNECTION,
+            "application_name": f"cata_pipeline {self._run_id}",
+        }
         try:
             self._connection = psycopg.connect(**keywords)
         except psycopg.Error as error:

@@ -1,6 +1,7 @@
 """The picture copy and a bucket that does not play along."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -9,14 +10,26 @@ import sqlalchemy as sa
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.errors import StorageError
 from cata_pipeline.images.copy import copy_images
+from cata_pipeline.images.progress import Progress
 from cata_pipeline.images.result import ImageResult
 from cata_pipeline.images.tenant_images import TenantImages
+from cata_pipeline.images.tenant_items import Verdict, WriteBack
 from cata_pipeline.uploads import Patience, Uploads, open_uploads
 from cata_pipeline_tests.images.conftest import Shop
 from cata_pipeline_tests.images.hosts import picture
 from cata_pipeline_tests.images.pictures import draw
 from cata_pipeline_tests.images.test_copy import path_of
-from cata_pipeline_tests.scripted_gcs import ScriptedGcs, answers, hangs_up, scripted_gcs, stores_and
+from cata_pipeline_tests.reconcile.conftest import until
+from cata_pipeline_tests.scripted_gcs import (
+    Hangup,
+    Reply,
+    ScriptedGcs,
+    Upload,
+    answers,
+    hangs_up,
+    scripted_gcs,
+    stores_and,
+)
 
 
 @pytest.fixture
@@ -35,10 +48,10 @@ class RestlessBucket(Bucket):
         return open_uploads(self.name, self._emulator, concurrency, Patience(sleep=no_rest))
 
 
-def copy_to(gcs: ScriptedGcs, shop: Shop) -> ImageResult:
+def copy_to(gcs: ScriptedGcs, shop: Shop, tenant: TenantImages | None = None) -> ImageResult:
     return copy_images(
         shop.tenant_id,
-        tenant=TenantImages(shop.tenant_engine),
+        tenant=tenant or TenantImages(shop.tenant_engine),
         control=shop.control,
         bucket=RestlessBucket("pictures", gcs.origin),
         policy=shop.policy,
@@ -104,3 +117,36 @@ def test_an_object_with_other_bytes_costs_its_own_picture_only(shop: Shop) -> No
     assert (failure.item_code, "damaged" in failure.reason) == ("ITEM-001", True)
     assert shop.shown("ITEM-001") is None
     assert shop.shown("ITEM-002") == path_of(draw(2))
+
+
+class PatientImages(TenantImages):
+    """Writes back only once the bucket has refused."""
+
+    refused: threading.Event
+
+    def write_back(self, wishes: Sequence[WriteBack]) -> Mapping[str, Verdict]:
+        assert self.refused.wait(30)
+        return super().write_back(wishes)
+
+
+def test_a_batch_that_waits_for_its_turn_while_the_bucket_goes_away_is_settled_all_the_same(
+    shop: Shop, gcs: ScriptedGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    monkeypatch.setattr(Progress, "add", lambda _progress, *, failed: done.append(failed))
+    tenant = PatientImages(shop.tenant_engine)
+    tenant.refused = threading.Event()
+
+    def refuses_once_two_are_done(gcs: ScriptedGcs, upload: Upload) -> Reply | Hangup:
+        until(lambda: len(done) == 2)
+        tenant.refused.set()
+        return answers(403)(gcs, upload)
+
+    shop.limit(flush_urls=1, concurrency=3, concurrency_per_host=3)
+    gcs.script(*[ScriptedGcs.behave] * 2, refuses_once_two_are_done)
+    offer(shop, 3)
+    with pytest.raises(StorageError, match=r"it answered 403"):
+        copy_to(gcs, shop, tenant)
+    shown = {shop.shown(f"ITEM-{number:03}") for number in range(3)}
+    assert shown == {*gcs.objects, None}
+    assert len(gcs.objects) == 2

@@ -246,3 +246,47 @@ def test_pictures_of_a_renamed_schema_are_copied(engine: Engine, new_shop: Calla
     column, table = quote(RENAMED.column("items", "main_image_url")), quote(RENAMED.table("items"))
     with engine.connect() as connection:
         assert connection.exec_driver_sql(f"SELECT {column} FROM {table}").scalars().all() == [path_of(draw(1))]
+
+
+@contextmanager
+def lenient(engine: Engine) -> Iterator[None]:
+    """A server that cuts what is too long instead of refusing it, where there is such a mode."""
+    if engine.dialect.name != "mysql":
+        yield
+        return
+    with engine.connect() as connection:
+        [mode] = connection.execute(sa.text("SELECT @@GLOBAL.sql_mode")).one()
+        connection.execute(sa.text("SET GLOBAL sql_mode = ''"))
+        try:
+            yield
+        finally:
+            connection.execute(sa.text("SET GLOBAL sql_mode = :mode"), {"mode": mode})
+
+
+def test_a_path_too_long_for_its_column_is_refused_whatever_the_servers_mode(engine: Engine) -> None:
+    kind = "MODIFY main_image_url varchar(10)"
+    if engine.dialect.name == "postgresql":
+        kind = "ALTER main_image_url TYPE varchar(10)"
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"ALTER TABLE items {kind}"))
+    with lenient(engine):
+        add(engine)
+        with pytest.raises(DatabaseError, match=r"did not let us write the paths of 1 pictures: .*too long"):
+            TenantImages(engine).write_back([wish()])
+    assert shown(engine) is None
+
+
+def test_an_item_whose_code_no_ledger_can_name_stops_no_other(
+    new_mariadb_database: Callable[[], URL], new_shop: Callable[[str, Engine], Shop], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = sa.create_engine(new_mariadb_database(), poolclass=sa.NullPool)
+    shop = new_shop("kopi-kita", engine)
+    shop.host.answers["/latte"] = picture(draw(1))
+    shop.add("LATTE", shop.host.url("/latte"))
+    shop.add("NU\x00L", shop.host.url("/latte"))
+
+    result = shop.copy()
+
+    assert (result.considered, result.written_back) == (1, 1)
+    assert "'NU\\x00L' keeps its picture as it is" in caplog.text
+    engine.dispose()

@@ -46,6 +46,17 @@ def test_a_foreign_not_null_column_without_default_is_refused_before_the_first_i
         tenant.sync(latte())
 
 
+def test_a_picture_column_too_short_for_our_paths_is_refused(tenant: SyncedTenant) -> None:
+    change = "MODIFY main_image_url" if tenant.on_mariadb else "ALTER main_image_url TYPE"
+    tenant.edit(f"ALTER TABLE items {change} varchar(140)")
+    assert tenant.sync(latte()).items.inserted == 1
+    tenant.edit(f"ALTER TABLE items {change} varchar(139)")
+    with pytest.raises(
+        ContractError, match=r"items\.main_image_url takes 139 characters; the path of a picture has 140"
+    ):
+        tenant.sync(latte())
+
+
 def test_items_without_a_unique_item_code_are_refused(tenant: SyncedTenant) -> None:
     tenant.edit("ALTER TABLE items DROP CONSTRAINT items_item_code_key")
     with pytest.raises(ContractError, match=r"items has no unique key on \(item_code\)"):
