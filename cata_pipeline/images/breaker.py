@@ -36,10 +36,10 @@ class HostBreakers:
         self._troubles: dict[str, _Trouble] = {}
 
     def admit(self, host: str) -> None:
-        """Return if `host` may be asked now; its outcome must be told by `answered` or `failed`.
+        """Return if `host` may be asked now; its outcome, if it had one, must be told by `answered` or `failed`.
 
-        Raises `PostponedError` while it rests. One that is admitted and never told (a cancelled copy) only makes
-        the host rest once more.
+        Raises `PostponedError` while it rests. One that is admitted and never told (a cancelled copy, or a host that
+        was left no time to answer) counts for nothing, and at most makes a resting host rest once more.
         """
         with self._lock:
             trouble = self._troubles.get(host)

@@ -193,7 +193,7 @@ class _Copy:
             except PictureError as error:
                 entry = after_failure(due.entry, error, self._now(), self._limits)
                 self._count_failure(due, entry)
-            except _LeftError:
+            except (_LeftError, StoppedError):
                 return
             is_new = entry.failure is None and entry.path != due.entry.path
             self._pending.append(SettledUrl(due.url, entry, due.items, is_new))

@@ -17,8 +17,8 @@ class LedgerEntry:
     """What is known of one URL of one tenant.
 
     `path` is the newest copy's object name, None when there never was one; a failing URL keeps it. `checked_at` is
-    the host's last settling answer. `failures` counts those in a row; `failure`, `failing_since` and `next_try_at`
-    are None while there are none. A URL that was only postponed has a `failure` and a `next_try_at` all the same.
+    the host's last settling answer. `failure`, `failing_since` and `next_try_at` are None unless the last turn failed.
+    `failures` counts those in a row; a turn at which the URL was only postponed fails without being counted.
     """
 
     path: str | None = None
@@ -59,7 +59,12 @@ def after_failure(entry: LedgerEntry, error: PictureError, now: datetime, limits
     A URL that was not asked for is not blamed: it waits the shortest time, and its failures stay as they were.
     """
     if isinstance(error, PostponedError):
-        return replace(entry, failure=error.reason, next_try_at=now + limits.transient_retry[0])
+        return replace(
+            entry,
+            failure=error.reason,
+            failing_since=entry.failing_since or now,
+            next_try_at=now + limits.transient_retry[0],
+        )
     failures = entry.failures + 1
     return LedgerEntry(
         path=entry.path,

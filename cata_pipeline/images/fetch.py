@@ -57,13 +57,17 @@ class _Redirect:
 
 @dataclass(frozen=True)
 class _Visit:
-    """What all requests for one picture share; `end` is by the event loop's clock."""
+    """What all requests for one picture share; times are by the event loop's clock.
+
+    Who is asked by `fair_until` has `silence_seconds` before `end`, or all of it where that is shorter.
+    """
 
     session: aiohttp.ClientSession
     known: Validators
     limits: CopyLimits
     breakers: HostBreakers
     end: float
+    fair_until: float
 
 
 async def fetch(
@@ -79,23 +83,36 @@ async def fetch(
     Raises `PictureError` for everything that goes wrong with this URL or its hosts (`PostponedError` when one of them
     rests and was not asked), and nothing else.
     """
-    end = asyncio.get_running_loop().time() + limits.deadline_seconds
-    visit = _Visit(session, known, limits, breakers or HostBreakers(limits), end)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    end = began + limits.deadline_seconds
+    fair_until = began + max(0.0, limits.deadline_seconds - limits.silence_seconds)
+    visit = _Visit(session, known, limits, breakers or HostBreakers(limits), end, fair_until)
     target = checked_url(url, policy, limits.url_characters)
     for _ in range(limits.redirects + 1):
-        answer = await _asked(visit, target)
+        answer = await _asked(visit, target, began)
         if isinstance(answer, Fetched | NotModified):
             return answer
         target = redirect_target(target, answer.location, policy, limits.url_characters)
+        began = loop.time()
     raise PictureError(f"the picture's host redirects more than {limits.redirects} times")
 
 
-async def _asked(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
+async def _asked(visit: _Visit, url: URL, began: float) -> Fetched | NotModified | _Redirect:
     """One host's answer; told to its breaker."""
     host = f"{host_key(url)}:{url.port}"
     visit.breakers.admit(host)
     try:
         answer = await _explained(visit, url)
+    except TimeoutError:
+        # A slow host that redirects at the last moment must not make another one rest, for all tenants, by that. Nor
+        # has the other one answered, so its breaker is told nothing.
+        is_its_fault = began <= visit.fair_until
+        if is_its_fault:
+            visit.breakers.failed(host)
+        raise PictureError(
+            "the picture's host did not answer completely in time", transient=True, host_fault=is_its_fault
+        ) from None
     except PictureError as error:
         (visit.breakers.failed if error.host_fault else visit.breakers.answered)(host)
         raise
@@ -104,7 +121,7 @@ async def _asked(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
 
 
 async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
-    """One host's answer; every other end is a `PictureError`."""
+    """One host's answer; every other end is a `PictureError`, or `TimeoutError`."""
     try:
         async with asyncio.timeout_at(visit.end):
             try:
@@ -112,10 +129,8 @@ async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redire
             except aiohttp.ClientPayloadError:
                 # Mostly a single connection that was dropped: an hour's wait would be too much for that.
                 return await _get(visit, url)
-    except PictureError:
+    except (PictureError, TimeoutError):
         raise
-    except TimeoutError:
-        raise PictureError("the picture's host did not answer completely in time", host_fault=True) from None
     except aiohttp.ClientConnectorCertificateError:
         raise PictureError("the picture's host has no valid certificate") from None
     except (aiohttp.ClientError, OSError) as error:

@@ -7,7 +7,6 @@ our own process. Reasons about kinds we do not take are in `kinds.py`.
 import contextlib
 import json
 import os
-import queue
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from cata_pipeline.errors import TenantError
+from cata_pipeline.errors import StoppedError, TenantError
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.kinds import sniffed_kind
 from cata_pipeline.images.limits import CopyLimits
@@ -24,6 +23,7 @@ from cata_pipeline.images.objects import PictureKind
 DECODER = Path(__file__).with_name("decoder.py")
 _LONGEST_ANSWER = 1_000
 _STOPPED = "the picture is damaged in a way that stops the decoder"
+_CLOSED = "The run was ended before a picture was inspected; it is due as before. Start again."
 
 
 class DecoderError(TenantError):
@@ -37,13 +37,17 @@ class Inspector:
     crashes or takes too long rejects the picture it had, and only that one; the next picture gets a new process.
     """
 
-    def __init__(self, limits: CopyLimits | None = None, program: Path = DECODER) -> None:
+    def __init__(
+        self, limits: CopyLimits | None = None, program: Path = DECODER, *, closing_seconds: float = 1.0
+    ) -> None:
         self._limits = limits or CopyLimits()
         self._program = program
+        self._closing_seconds = closing_seconds
+        self._freed = threading.Condition()
         # The process used last is taken first, so that a quiet time needs only one.
-        self._slots: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
-        for _ in range(self._limits.decode_workers):
-            self._slots.put(None)
+        self._idle: list[_Decoder] = []
+        self._busy: set[_Decoder] = set()
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -54,35 +58,58 @@ class Inspector:
         self.close()
 
     def close(self) -> None:
-        """End all processes, after the pictures they have."""
-        slots = [self._slots.get() for _ in range(self._limits.decode_workers)]
-        for decoder in slots:
-            if decoder is not None:
-                decoder.end()
-            self._slots.put(None)
+        """End all processes, for good; those that have a picture are killed after `closing_seconds`.
+
+        Whoever waits for a process is not waited for.
+        """
+        with self._freed:
+            self._is_closed = True
+            self._freed.notify_all()
+            self._freed.wait_for(lambda: not self._busy, self._closing_seconds)
+            for decoder in self._busy:
+                decoder.stop()
+            while self._idle:
+                self._idle.pop().end()
 
     def inspect(self, content: bytes) -> PictureKind:
         """The kind of picture that `content` is, wholly decoded; blocks until a process is free and done.
 
-        Raises `PictureError` for what is not an acceptable picture, `DecoderError` when no process can be started.
+        Raises `PictureError` for what is not an acceptable picture, `DecoderError` when no process can be started, and
+        `StoppedError` when closed before there was a verdict, so that nothing is known of the picture.
         """
         sniffed_kind(content)
-        decoder = self._slots.get()
+        decoder = self._taken()
         try:
-            if decoder is not None and not decoder.is_usable:
-                decoder.end()
-                decoder = None
-            if decoder is None:
-                decoder = _Decoder(self._program, self._limits)
             answer = decoder.ask(content)
         finally:
-            if decoder is not None and not decoder.is_usable:
-                decoder.end()
-                decoder = None
-            self._slots.put(decoder)
+            self._give_back(decoder)
         if answer.get("format") not in PictureKind.__members__:
             raise PictureError(str(answer.get("reason", _STOPPED)))
         return PictureKind[answer["format"]]
+
+    def _taken(self) -> "_Decoder":
+        """A process of the caller's own, once one is free."""
+        with self._freed:
+            self._freed.wait_for(lambda: self._is_closed or len(self._busy) < self._limits.decode_workers)
+            if self._is_closed:
+                raise StoppedError(_CLOSED)
+            decoder = self._idle.pop() if self._idle else None
+            if decoder is not None and not decoder.is_usable:
+                decoder.end()
+                decoder = None
+            # Started under the lock, so that none starts behind `close`.
+            decoder = decoder or _Decoder(self._program, self._limits)
+            self._busy.add(decoder)
+            return decoder
+
+    def _give_back(self, decoder: "_Decoder") -> None:
+        with self._freed:
+            self._busy.remove(decoder)
+            if decoder.is_usable:
+                self._idle.append(decoder)
+            else:
+                decoder.end()
+            self._freed.notify()
 
 
 def _for_decoder(limits: CopyLimits) -> dict[str, float]:
@@ -102,8 +129,10 @@ class _Decoder:
 
     def __init__(self, program: Path, limits: CopyLimits) -> None:
         self._seconds = limits.decode_seconds
+        self._is_ready = False
         self._is_overdue = False
         self._is_lost = False
+        self._is_stopped = False
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -123,18 +152,13 @@ class _Decoder:
         assert self._process.stdout is not None
         self._stdin: IO[bytes] = self._process.stdin
         self._stdout: IO[bytes] = self._process.stdout
-        if not self._exchange(b""):
-            self.end()
-            raise DecoderError(
-                f"The process that decodes pictures did not start (exit code {self._process.returncode})."
-                f" Check that {Path(sys.executable).name} -I can import PIL, and that memory is left."
-            )
 
     @property
     def is_usable(self) -> bool:
         return not self._is_overdue and not self._is_lost and self._process.poll() is None
 
     def ask(self, content: bytes) -> dict[str, str]:
+        self._await_ready()
         line = self._exchange(len(content).to_bytes(8, "big") + content)
         if self._is_overdue:
             raise PictureError(f"the picture takes longer than {self._seconds:g} seconds to decode", transient=True)
@@ -150,6 +174,12 @@ class _Decoder:
             raise PictureError(_STOPPED)
         return answer
 
+    def stop(self) -> None:
+        """End the process in the middle of a picture; whoever asked gets `StoppedError`."""
+        self._is_stopped = True
+        self._process.kill()
+        self._process.wait()
+
     def end(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -157,8 +187,17 @@ class _Decoder:
             with contextlib.suppress(OSError):
                 pipe.close()
 
+    def _await_ready(self) -> None:
+        if not self._is_ready and not self._exchange(b""):
+            self.end()
+            raise DecoderError(
+                f"The process that decodes pictures did not start (exit code {self._process.returncode})."
+                f" Check that {Path(sys.executable).name} -I can import PIL, and that memory is left."
+            )
+        self._is_ready = True
+
     def _exchange(self, message: bytes) -> bytes:
-        """Send and await one line; empty when the process ended or had to be ended."""
+        """Send and await one line; empty when the process ended or had to be ended, other than by `stop`."""
         watchdog = threading.Timer(self._seconds, self._give_up)
         watchdog.daemon = True
         watchdog.start()
@@ -173,6 +212,9 @@ class _Decoder:
             watchdog.join()
         if self._is_overdue or not line.endswith(b"\n"):
             self._is_lost = True
+            # The picture did not do that, and must not be blamed.
+            if self._is_stopped:
+                raise StoppedError(_CLOSED)
             return b""
         return line
 

@@ -71,7 +71,7 @@ _NEWEST = sa.text("""
 _FORGET_FAILURES = sa.text("""
     UPDATE image_urls
     SET failures = 0, failure = NULL, failing_since = NULL, next_try_at = NULL
-    WHERE tenant_id = :tenant AND failures > 0 AND next_try_at <= :due_at
+    WHERE tenant_id = :tenant AND failure IS NOT NULL AND next_try_at <= :due_at
 """)
 
 

@@ -11,9 +11,9 @@ from cata_pipeline.images.work_list import DueUrl
 
 
 class Rota:
-    """The URLs that are still to be asked, at most `per_host` of one host at once; belongs to one event loop.
+    """The URLs that are still to be asked, each different, at most `per_host` of one host at once.
 
-    Takes the URLs out of the list it is given, so that memory falls while they are served.
+    Belongs to one event loop. Takes the URLs out of the list it is given, so that memory falls while they are served.
     """
 
     def __init__(self, urls: list[DueUrl], per_host: int) -> None:
@@ -24,6 +24,8 @@ class Rota:
             self._queues[host_of(due.url)].appendleft(due)
         self._ready = deque(self._queues)
         self._asked: Counter[str] = Counter()
+        # Parsing a URL is most of the work here, so it is done once.
+        self._hosts: dict[str, str] = {}
         self._changed = asyncio.Event()
 
     async def next(self) -> DueUrl | None:
@@ -40,7 +42,7 @@ class Rota:
 
     def answered(self, due: DueUrl) -> None:
         """The host of this URL may be asked for another one."""
-        host = host_of(due.url)
+        host = self._hosts.pop(due.url)
         self._asked[host] -= 1
         if host in self._queues and self._asked[host] == self._per_host - 1:
             self._ready.append(host)
@@ -57,6 +59,7 @@ class Rota:
     def _take(self, host: str) -> DueUrl:
         due = self._queues[host].popleft()
         self._asked[host] += 1
+        self._hosts[due.url] = host
         if not self._queues[host]:
             del self._queues[host]
             self._changed.set()

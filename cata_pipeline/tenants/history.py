@@ -1,8 +1,8 @@
 """What each run did for each tenant, in the control database: one row a tenant, run and kind of work.
 
 `status` reads the newest rows, and from the image ledger which pictures keep failing; the rows of a sync also say where
-its change file lies. Counts are those of the
-metadata contract. What a run is doing right now is Dagster's business, not ours.
+its change file lies. Counts are those of the metadata contract. What a run is doing right now is Dagster's business,
+not ours.
 """
 
 from collections import defaultdict
@@ -34,9 +34,10 @@ class TenantRun:
 
 @dataclass(frozen=True)
 class FailingPicture:
-    """A picture URL whose last try failed: why, since when, how often in a row, and when it is tried again (UTC).
+    """A picture URL that had no success at its last turn: why, since when, and when it is tried again (UTC).
 
-    `item_code` is one of the `items` items that have it; None and 0 where the try is older than that record.
+    `tries` have failed in a row; 0 for one that was never asked, because its host rests. `item_code` is one of the
+    `items` items that have it; None and 0 where the turn is older than that record.
     """
 
     item_code: str | None
@@ -49,11 +50,15 @@ class FailingPicture:
 
 
 _FAILING = sa.text("""
-    SELECT tenant_id, item_code, coalesce(items, 0) AS items, url, failure, failing_since, failures, next_try_at
+    SELECT tenant_id, item_code, coalesce(items, 0) AS items, url, failure, since, failures, next_try_at
     FROM (
-        SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY failing_since, item_code COLLATE "C") AS place
-        FROM image_urls
-        WHERE tenant_id = ANY (:tenants) AND failures > 0
+        SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY since, item_code COLLATE "C") AS place
+        FROM (
+            -- The beginning of a postponement was not always kept.
+            SELECT *, coalesce(failing_since, next_try_at) AS since
+            FROM image_urls
+            WHERE tenant_id = ANY (:tenants) AND failure IS NOT NULL
+        ) AS failing
     ) AS ranked
     WHERE place <= :limit
     ORDER BY tenant_id, place
@@ -97,11 +102,14 @@ class History:
         yield from (TenantRun(**row) for row in rows)
 
     def failing_pictures(self, tenant_ids: Sequence[str]) -> dict[str, int]:
-        """How many picture URLs of each tenant failed at their last try; tenants without any are absent."""
+        """How many picture URLs of each tenant had no success at their last turn, postponed ones included.
+
+        Tenants without any are absent.
+        """
         statement = (
             sa.select(image_urls.c.tenant_id, sa.func.count().label("failing"))
             .where(image_urls.c.tenant_id == sa.any_(sa.cast(list(tenant_ids), sa.ARRAY(sa.Text))))
-            .where(image_urls.c.failures > 0)
+            .where(image_urls.c.failure.is_not(None))
             .group_by(image_urls.c.tenant_id)
         )
         with self._control.connect() as connection:

@@ -1,5 +1,6 @@
 """A host that does not answer costs a few waits, not one for each of its pictures."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,6 +9,7 @@ from functools import partial
 
 import pytest
 import sqlalchemy as sa
+from aiohttp import web
 from sqlalchemy.engine import URL, Engine
 
 from cata_pipeline.addresses import AddressPolicy
@@ -15,8 +17,11 @@ from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.due import LedgerEntry, after_failure, fetch_is_due
 from cata_pipeline.images.failure import PictureError, PostponedError
+from cata_pipeline.images.fetch import Fetched, NotModified, fetch
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.validators import Validators
+from cata_pipeline.images.validators import NO_VALIDATORS, Validators
+from cata_pipeline.tenants.history import History
 from cata_pipeline_tests.images import conftest
 from cata_pipeline_tests.images.conftest import Shop
 from cata_pipeline_tests.images.hosts import LOOPBACK, Answer, PictureHost, picture, policy_for, status
@@ -124,7 +129,7 @@ def test_a_postponed_picture_is_not_blamed_and_waits_the_shortest_time() -> None
 
     assert entry == replace(known, failure="rests", next_try_at=NOW + timedelta(hours=1))
     fresh = after_failure(LedgerEntry(), PostponedError("rests"), NOW, LIMITS)
-    assert (fresh.failures, fresh.failing_since) == (0, None)
+    assert (fresh.failures, fresh.failing_since) == (0, NOW)
     assert not fetch_is_due(fresh, NOW + timedelta(minutes=59), LIMITS)
     assert fetch_is_due(fresh, NOW + timedelta(hours=1), LIMITS)
 
@@ -200,12 +205,27 @@ def test_five_hundred_pictures_on_a_dead_host_cost_a_handful_of_connections(
     with shop.control.connect() as connection:
         rows = connection.execute(
             sa.text("""
-                SELECT failures, failing_since IS NULL AS blameless, next_try_at, count(*) AS urls
+                SELECT failures, failing_since, next_try_at, count(*) AS urls
                 FROM image_urls WHERE failure IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1
             """)
         ).all()
-    due = shop.clock() + timedelta(hours=1)
-    assert [tuple(row) for row in rows] == [(0, True, due, 500 - asked), (1, False, due, asked)]
+    now, due = shop.clock(), shop.clock() + timedelta(hours=1)
+    assert [tuple(row) for row in rows] == [(0, now, due, 500 - asked), (1, now, due, asked)]
+    told = History(shop.control)
+    assert told.failing_pictures([shop.tenant_id]) == {shop.tenant_id: 500}
+    listed = told.longest_failing([shop.tenant_id], 500)[shop.tenant_id]
+    assert sorted(picture.tries for picture in listed) == [0] * (500 - asked) + [1] * asked
+    assert {(picture.since, picture.next_try_at) for picture in listed} == {(now, due)}
+
+
+def test_postponed_pictures_that_no_item_has_any_more_are_told_no_longer(shop: Shop, dead_host: socket.socket) -> None:
+    point_at(shop, dead_host, 40)
+    assert shop.copy().failed == 40
+    shop.sql("UPDATE items SET external_image_url = NULL")
+    shop.clock.pass_time(hours=1)
+
+    assert shop.copy().considered == 0
+    assert History(shop.control).failing_pictures([shop.tenant_id]) == {}
 
 
 def test_postponed_pictures_are_copied_once_their_host_is_back(shop: Shop, dead_host: socket.socket) -> None:
@@ -257,3 +277,33 @@ def test_the_host_that_a_redirect_leads_to_is_the_one_that_rests(shop: Shop, dea
     assert (result.failed, result.written_back) == (20, 1)
     assert connections_to(dead_host) == shop.limits.host_failures
     assert len(shop.host.seen) == 21
+
+
+def test_a_host_that_was_left_no_fair_share_of_the_time_is_neither_blamed_nor_cleared(
+    host: PictureHost, dead_host: socket.socket
+) -> None:
+    port = dead_host.getsockname()[1]
+    # Later than the redirecting host may take if the next one is to have `silence_seconds`.
+    limits = replace(LIMITS, deadline_seconds=1.0, silence_seconds=0.9)
+    breakers, victim = HostBreakers(limits), f"{LOOPBACK}:{port}"
+
+    async def late(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.2)
+        return web.Response(status=302, headers={"Location": f"http://{LOOPBACK}:{port}/"})
+
+    async def run() -> Fetched | NotModified:
+        policy = policy_for(host.port, port)
+        async with guarded_session(policy, limits) as session:
+            return await fetch(session, host.url("/a"), NO_VALIDATORS, policy, limits, breakers)
+
+    host.answers["/a"] = late
+    fail(breakers, 2, victim)
+    with pytest.raises(PictureError, match="in time") as refusal:
+        asyncio.run(run())
+
+    assert connections_to(dead_host) == 1
+    assert (refusal.value.transient, refusal.value.host_fault) == (True, False)
+    assert not rests(breakers, victim)
+    assert not rests(breakers, f"{LOOPBACK}:{host.port}")
+    fail(breakers, 1, victim)
+    assert rests(breakers, victim)

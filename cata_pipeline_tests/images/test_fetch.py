@@ -157,6 +157,7 @@ def test_a_dripping_body_ends_at_the_deadline() -> None:
             limits=CopyLimits(deadline_seconds=0.2, silence_seconds=5, max_bytes=10_000_000),
         )
     assert refusal.value.transient
+    assert refusal.value.host_fault, "it had the whole deadline"
 
 
 @pytest.mark.parametrize(

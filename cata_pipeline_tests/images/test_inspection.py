@@ -4,19 +4,25 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
+from cata_pipeline.errors import StoppedError
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.inspection import DECODER, DecoderError, Inspector, _for_decoder
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind
+from cata_pipeline_tests.images.conftest import Shop
+from cata_pipeline_tests.images.hosts import picture
 from cata_pipeline_tests.images.pictures import (
     animation,
     blank,
@@ -42,6 +48,18 @@ while len(head := sys.stdin.buffer.read(8)) == 8:
         print('{"reason": "%d variables"}' % len(os.environ), flush=True)
     print('{"format": "JPEG"}', flush=True)
 """
+DECODER_THAT_WAITS = """
+import os, pathlib, sys, time
+print("{{}}", flush=True)
+folder = pathlib.Path({folder!r})
+while len(head := sys.stdin.buffer.read(8)) == 8:
+    sys.stdin.buffer.read(int.from_bytes(head, "big"))
+    (folder / f"asked-{{os.getpid()}}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    print('{{"format": "JPEG"}}', flush=True)
+"""
+PATIENCE_SECONDS = 60.0
 JPEG_HEAD = b"\xff\xd8\xff"
 NOISE = random.Random(1).randbytes(100_000)  # noqa: S311 noise, not a secret
 BOMB = zlib.compress(bytes(50_000_000), 9)
@@ -350,9 +368,86 @@ def test_a_decoder_that_cannot_start_is_not_blamed_on_the_picture(tmp_path: Path
         inspector.inspect(draw())
 
 
-def test_a_closed_inspector_starts_again_when_asked() -> None:
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_closed_inspector_starts_no_process() -> None:
+    others = children()
     inspector = Inspector()
     assert inspector.inspect(draw()) is PictureKind.JPEG
+    assert children() != others
     inspector.close()
-    assert inspector.inspect(draw()) is PictureKind.JPEG
+    assert children() == others
+    with pytest.raises(StoppedError, match="due as before"):
+        inspector.inspect(draw())
+    assert children() == others
     inspector.close()
+
+
+def test_closing_ends_those_that_have_a_process_and_those_that_wait_for_one_and_blames_no_picture(
+    tmp_path: Path,
+) -> None:
+    program, others = tmp_path / "decoder.py", children()
+    program.write_text(DECODER_THAT_WAITS.format(folder=str(tmp_path)))
+    limits = CopyLimits(decode_workers=2, decode_seconds=PATIENCE_SECONDS)
+    inspector = Inspector(limits, program, closing_seconds=0.05)
+    with ThreadPoolExecutor(8) as threads:
+        verdicts = [threads.submit(inspector.inspect, JPEG_HEAD) for _ in range(8)]
+        wait_until(lambda: len(list(tmp_path.glob("asked-*"))) == 2)
+        inspector.close()
+        assert children() == others
+        assert [type(verdict.exception()) for verdict in verdicts] == [StoppedError] * 8
+    assert len(list(tmp_path.glob("asked-*"))) == 2
+    assert children() == others
+
+
+def test_closing_lets_a_picture_that_is_being_decoded_have_its_verdict(tmp_path: Path) -> None:
+    program, others = tmp_path / "decoder.py", children()
+    program.write_text(DECODER_THAT_WAITS.format(folder=str(tmp_path)))
+    inspector = Inspector(CopyLimits(decode_workers=1), program, closing_seconds=PATIENCE_SECONDS)
+    with ThreadPoolExecutor(3) as threads:
+        decoding = threads.submit(inspector.inspect, JPEG_HEAD)
+        wait_until(lambda: bool(list(tmp_path.glob("asked-*"))))
+        waiting = threads.submit(inspector.inspect, JPEG_HEAD)
+        closing = threads.submit(inspector.close)
+        assert isinstance(waiting.exception(), StoppedError)
+        assert not closing.done()
+        (tmp_path / "go").touch()
+        assert decoding.result() is PictureKind.JPEG
+        closing.result()
+    assert children() == others
+
+
+def test_closing_while_a_process_starts_is_not_taken_for_a_decoder_that_cannot(tmp_path: Path) -> None:
+    program, others = tmp_path / "decoder.py", children()
+    program.write_text("import time\ntime.sleep(3600)")
+    inspector = Inspector(program=program, closing_seconds=0.05)
+    with ThreadPoolExecutor(1) as threads:
+        verdict = threads.submit(inspector.inspect, JPEG_HEAD)
+        wait_until(lambda: children() != others)
+        inspector.close()
+        assert isinstance(verdict.exception(), StoppedError)
+    assert children() == others
+
+
+def test_a_copy_whose_inspector_was_closed_settles_nothing_and_the_next_one_does_it(shop: Shop) -> None:
+    others = shop.inspector
+    shop.host.answers["/latte"] = picture(draw())
+    shop.add("LATTE", shop.host.url("/latte"))
+    shop.inspector = Inspector()
+    shop.inspector.close()
+    with pytest.raises(StoppedError):
+        shop.copy()
+    with shop.control.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM image_urls")).scalar() == 0
+
+    shop.inspector = others
+    assert shop.copy().written_back == 1

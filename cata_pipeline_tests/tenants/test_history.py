@@ -68,23 +68,24 @@ def test_a_kind_of_work_that_does_not_exist_is_not_recorded(history: History) ->
         history.record(replace(SYNC, kind="guesswork"))
 
 
-def test_pictures_count_as_failing_from_their_last_try_until_one_succeeds(history: History, control: Engine) -> None:
+def test_pictures_count_as_failing_until_a_try_succeeds_even_if_their_host_was_not_asked(
+    history: History, control: Engine
+) -> None:
     insert = sa.text(
-        "INSERT INTO image_urls (tenant_id, url_sha256, url, failures) VALUES (:tenant, :sha256, :url, :failures)"
+        "INSERT INTO image_urls (tenant_id, url_sha256, url, failures, failure)"
+        " VALUES (:tenant, :sha256, :url, :failures, :failure)"
     )
     with control.begin() as connection:
-        for tenant, failures in (
-            ("kopi-kita", [0, 1, 7]),
-            ("roti-pagi", [0, 0]),
-            ("warung", [2]),
-            ("not-asked-for", [1]),
+        for tenant, tries in (
+            ("kopi-kita", [(0, None), (1, "gone"), (7, "gone"), (0, "its host rests")]),
+            ("roti-pagi", [(0, None), (0, None)]),
+            ("warung", [(2, "gone")]),
+            ("not-asked-for", [(1, "gone")]),
         ):
-            for number, count in enumerate(failures):
-                connection.execute(
-                    insert,
-                    {"tenant": tenant, "sha256": bytes([number]), "url": f"https://x/{number}", "failures": count},
-                )
-    assert history.failing_pictures(["kopi-kita", "roti-pagi", "warung"]) == {"kopi-kita": 2, "warung": 1}
+            for number, (failures, failure) in enumerate(tries):
+                values = {"sha256": bytes([number]), "url": f"https://x/{number}"}
+                connection.execute(insert, {"tenant": tenant, "failures": failures, "failure": failure, **values})
+    assert history.failing_pictures(["kopi-kita", "roti-pagi", "warung"]) == {"kopi-kita": 3, "warung": 1}
 
 
 def test_the_longest_failing_pictures_of_each_tenant_are_told_with_why_and_when_next(
@@ -96,8 +97,9 @@ def test_the_longest_failing_pictures_of_each_tenant_are_told_with_why_and_when_
         ("kopi-kita", "OLD"): FailingPicture(None, 0, "https://x/old", "HEIC", NIGHT + timedelta(1), 1, NIGHT),
         ("roti-pagi", "BUN"): FailingPicture("BUN", 1, "https://x/bun", "no answer", NIGHT, 1, NIGHT),
         ("not-asked-for", "X"): FailingPicture("X", 1, "https://x/x", "no answer", NIGHT, 1, NIGHT),
-        ("roti-pagi", "FINE"): FailingPicture("FINE", 1, "https://x/fine", "-", NIGHT, 0, NIGHT),
+        ("roti-pagi", "REST"): FailingPicture("REST", 1, "https://x/rest", "its host rests", NIGHT, 0, NIGHT),
     }
+    no_beginning = FailingPicture("ZERO", 1, "https://x/zero", "its host rests", NIGHT, 0, NIGHT)
     insert = sa.text(
         "INSERT INTO image_urls (tenant_id, url_sha256, url, failure, failing_since, failures, next_try_at, item_code,"
         " items) VALUES (:tenant, :sha256, :url, :reason, :since, :tries, :next_try_at, :item_code, nullif(:items, 0))"
@@ -105,9 +107,14 @@ def test_the_longest_failing_pictures_of_each_tenant_are_told_with_why_and_when_
     with control.begin() as connection:
         for number, ((tenant, _), picture) in enumerate(failing.items()):
             connection.execute(insert, {"tenant": tenant, "sha256": bytes([number]), **picture.__dict__})
-    asked = ["kopi-kita", "roti-pagi", "never-served"]
+        others = {"tenant": "warung", "since": None}
+        connection.execute(insert, no_beginning.__dict__ | others | {"sha256": b"zero"})
+        fine = {"item_code": "FINE", "reason": None, "tries": 0, "next_try_at": None}
+        connection.execute(insert, no_beginning.__dict__ | others | fine | {"sha256": b"fine"})
+    asked = ["kopi-kita", "roti-pagi", "warung", "never-served"]
     assert history.longest_failing(asked, 2) == {
         "kopi-kita": [failing["kopi-kita", "TEA"], failing["kopi-kita", "LAT"]],
-        "roti-pagi": [failing["roti-pagi", "BUN"]],
+        "roti-pagi": [failing["roti-pagi", "BUN"], failing["roti-pagi", "REST"]],
+        "warung": [no_beginning],
     }
     assert history.longest_failing(asked, 3)["kopi-kita"][2] == failing["kopi-kita", "OLD"]
