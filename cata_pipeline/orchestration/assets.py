@@ -118,26 +118,25 @@ def catalog_sync(
     context: dg.AssetExecutionContext, config: SyncConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Fetch, snapshot and reconcile every tenant of the run, each on its own."""
-    from cata_pipeline.pipeline import SyncOrder
+    with _each_on_its_own(context) as (keys, failed):
+        from cata_pipeline.pipeline import SyncOrder
 
-    keys = run_tenants(context)
-    selected = context.selected_asset_keys
-    order = SyncOrder(
-        fetch=SNAPSHOT in selected and config.from_snapshot is None,
-        reconcile=RECONCILED in selected,
-        dry_run=config.dry_run,
-        from_snapshot=config.from_snapshot,
-        allow=config.allow,
-    )
-    served, failed = pipeline.get(), {}
-    bucket = served.settings.snapshot_bucket
-    batch = served.sync_batch(keys, order, context.run.run_id, concurrency=config.concurrency)
-    with _cancelling(context), closing(batch) as outcomes:
-        for outcome in outcomes:
-            error = _log_events(context, sync_events(outcome, bucket, dry_run=config.dry_run)) or outcome.error
-            if error:
-                failed[outcome.tenant_id] = error
-    raise_failures(failed, len(keys))
+        selected = context.selected_asset_keys
+        order = SyncOrder(
+            fetch=SNAPSHOT in selected and config.from_snapshot is None,
+            reconcile=RECONCILED in selected,
+            dry_run=config.dry_run,
+            from_snapshot=config.from_snapshot,
+            allow=config.allow,
+        )
+        served = pipeline.get()
+        bucket = served.settings.snapshot_bucket
+        batch = served.sync_batch(keys, order, context.run.run_id, concurrency=config.concurrency)
+        with closing(batch) as outcomes:
+            for outcome in outcomes:
+                error = _log_events(context, sync_events(outcome, bucket, dry_run=config.dry_run)) or outcome.error
+                if error:
+                    failed[outcome.tenant_id] = error
     yield from ()
 
 
@@ -161,31 +160,37 @@ def image_objects(
     context: dg.AssetExecutionContext, config: ImageConfig, pipeline: PipelineResource
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Copy the pictures of every tenant of the run, each on its own."""
-    keys = run_tenants(context)
-    served, failed = pipeline.get(), {}
-    bucket, base_url = served.settings.image_bucket, served.settings.image_base_url
-    batch = served.copy_images_batch(keys, context.run.run_id, concurrency=config.concurrency)
-    with _cancelling(context), closing(batch) as outcomes:
-        for outcome in outcomes:
-            error = _log_events(context, image_events(outcome, bucket, base_url)) or outcome.error
-            if error:
-                failed[outcome.tenant_id] = error
-    raise_failures(failed, len(keys))
+    with _each_on_its_own(context) as (keys, failed):
+        served = pipeline.get()
+        bucket, base_url = served.settings.image_bucket, served.settings.image_base_url
+        batch = served.copy_images_batch(keys, context.run.run_id, concurrency=config.concurrency)
+        with closing(batch) as outcomes:
+            for outcome in outcomes:
+                error = _log_events(context, image_events(outcome, bucket, base_url)) or outcome.error
+                if error:
+                    failed[outcome.tenant_id] = error
     yield from ()
 
 
 @contextmanager
-def _cancelling(context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Let Ctrl-C at the command line cancel the run, as the UI's button does.
+def _each_on_its_own(context: dg.AssetExecutionContext) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The tenants of the run, and where to put why one failed; ends the run as failed when any did.
 
-    Dagster takes an interrupt that nobody announced for a crash: it would send an alert and start the run again.
+    Ctrl-C at the command line cancels the run, as the UI's button does, whatever was being done: Dagster takes an
+    interrupt that nobody announced for a crash, would send an alert and start the run again. Why tenants had failed
+    until then is told nevertheless.
     """
+    keys: list[str] = []
+    failed: dict[str, str] = {}
     try:
-        yield
+        keys += run_tenants(context)
+        yield keys, failed
     except dg.DagsterExecutionInterruptedError:
         if COMMAND_LINE.items() <= context.run.tags.items():
             context.instance.report_run_canceling(context.run)
+            raise_failures(failed, len(keys))
         raise
+    raise_failures(failed, len(keys))
 
 
 def _log_events(

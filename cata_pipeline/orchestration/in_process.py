@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.plan.objects import ErrorSource
+from dagster._core.utils import make_new_run_id
+from dagster._utils.interrupts import check_captured_interrupt
 
 from cata_pipeline.errors import SettingsError
+from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
 
 DAGSTER_STORAGE = "postgresql+psycopg2://"
@@ -20,13 +25,15 @@ _TELLING = {
     dg.DagsterEventType.ASSET_OBSERVATION,
     dg.DagsterEventType.STEP_FAILURE,
 }
+_LAST = {RECONCILED, IMAGES}
+"""The last asset of each job: a tenant that has its event was served. One that has only a snapshot was not."""
 _CANCELLED = "The run was cancelled before this tenant was served. What it had finished stays; start it again."
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class TenantAnswer:
-    """What a run says of one tenant: the metadata of its last event, or why it failed."""
+    """What a run says of one tenant: the metadata of the job's last asset, or why it failed."""
 
     run_id: str
     metadata: Mapping[str, Any]
@@ -97,18 +104,51 @@ def run_in_process(
         instance.add_dynamic_partitions(name, missing)
     answers: dict[str, TenantAnswer] = {}
     for stretch in contiguous_ranges(instance.get_dynamic_partitions(name), tenant_ids, longest=len(tenant_ids)):
+        watch = _InterruptWatch(instance, make_new_run_id())
         result = defs.resolve_job_def(job).execute_in_process(
+            run_id=watch.run_id,
             run_config={**_QUIET, "ops": {op: {"config": dict(config)}}},
             instance=instance,
             tags={**range_tags(stretch), **COMMAND_LINE},
             raise_on_error=False,
         )
-        cancelled = result.dagster_run.status is dg.DagsterRunStatus.CANCELED
-        answers |= _answers(instance, result.run_id, stretch, cancelled=cancelled)
+        cancelled = watch.interrupted or result.dagster_run.status is dg.DagsterRunStatus.CANCELED
+        answers |= _answers(instance, watch.run_id, stretch, cancelled=cancelled)
         if cancelled:
             break
-    never_begun = TenantAnswer(result.run_id, {}, _CANCELLED)
+    never_begun = TenantAnswer(watch.run_id, {}, _CANCELLED)
     return JobAnswer({tenant_id: answers.get(tenant_id, never_begun) for tenant_id in tenant_ids})
+
+
+class _InterruptWatch:
+    """Notices an interrupt that comes while Dagster keeps the books of a run, and has it end as cancelled if it can.
+
+    Dagster puts such an interrupt off, and then fails the run, whose tenants may all have been served, or forgets it.
+    One that comes during the asset is the asset's to announce.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, run_id: str) -> None:
+        self.run_id = run_id
+        self.interrupted = False
+        self._instance = instance
+        instance.add_event_listener(run_id, self._look)
+
+    def _look(self, entry: dg.EventLogEntry) -> None:
+        if self.interrupted or not (check_captured_interrupt() or _tells_of_interrupt(entry)):
+            return
+        self.interrupted = True
+        run = self._instance.get_run_by_id(self.run_id)
+        if run and run.status is dg.DagsterRunStatus.STARTED:
+            self._instance.report_run_canceling(run)
+
+
+def _tells_of_interrupt(entry: dg.EventLogEntry) -> bool:
+    event = entry.dagster_event
+    if event is None:
+        return False
+    if event.is_step_failure:
+        return event.step_failure_data.error_source is ErrorSource.INTERRUPT
+    return event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
 
 
 def _answers(
@@ -129,7 +169,7 @@ def _answers(
                 unserved = (failure.error.cause or failure.error).message.strip()
             continue
         told = _asset_event(event)
-        if told.partition:
+        if told.partition and told.asset_key in _LAST:
             metadata[told.partition] = {key: value.value for key, value in told.metadata.items()}
     return {
         tenant_id: TenantAnswer(

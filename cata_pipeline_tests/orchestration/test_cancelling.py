@@ -18,9 +18,12 @@ import sqlalchemy as sa
 from aiohttp import web
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.load_target import ModuleTarget
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine
 
 from cata_pipeline.definitions import defs
+from cata_pipeline.demo.menus import MENUS
+from cata_pipeline.demo.pos import DemoPos
+from cata_pipeline.orchestration.metadata import SNAPSHOT
 from cata_pipeline.orchestration.partitions import range_tags
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.tenants.lock import tenant_lock
@@ -57,7 +60,11 @@ class Shop:
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         """The program in a process of its own."""
-        words = [PROGRAM, *arguments, self.tenant_id, "--json"]
+        return self.shell(*arguments, self.tenant_id, "--json")
+
+    def shell(self, *arguments: str) -> subprocess.Popen[str]:
+        """The program with these words and no others."""
+        words = [PROGRAM, *arguments]
         self.processes.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
         return self.processes[-1]
 
@@ -84,6 +91,15 @@ class Shop:
         with tenant_lock(self.pipeline.control, self.tenant_id, purpose, "test", wait_seconds=0.05):
             return True
 
+    def told_of_snapshot(self, tenant_id: str) -> bool:
+        """Whether a run has an event, of a dry run or not, of a tenant's snapshot."""
+        kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+        return any(
+            entry.get_dagster_event().asset_key == SNAPSHOT and entry.get_dagster_event().partition == tenant_id
+            for run in self.instance.get_runs()
+            for entry in self.instance.all_logs(run.run_id, of_type=kinds)
+        )
+
     def run_status(self) -> dg.DagsterRunStatus:
         [run] = self.instance.get_runs()
         return run.status
@@ -92,13 +108,14 @@ class Shop:
 @pytest.fixture
 def shop(
     instance: dg.DagsterInstance,
+    pos: DemoPos,
     new_pipeline: Callable[..., Pipeline],
     tenant_id: str,
     tenant_engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Shop]:
     with PictureHost() as host:
-        pipeline = new_pipeline(CATA_ALLOW_PRIVATE_ENDPOINTS=f"127.0.0.1:{host.port}")
+        pipeline = new_pipeline(CATA_ALLOW_PRIVATE_ENDPOINTS=f"{pos.endpoints},127.0.0.1:{host.port}")
         monkeypatch.setenv("SHOP", json.dumps({"api_key": "shop", "api_secret": "s3cret"}))
         monkeypatch.setenv("DAGSTER_PG_URL", instance.run_storage.postgres_url)  # type: ignore[attr-defined]
         host.answers |= {TOKEN: token, PRODUCTS: never}
@@ -195,3 +212,41 @@ def test_a_signal_ends_a_sync_whose_pos_does_not_answer(shop: Shop) -> None:
     assert shop.run_status() is dg.DagsterRunStatus.CANCELED
     assert shop.asked(PRODUCTS) == 1, "nobody waited until the next try"
     assert shop.lock_is_free("sync")
+
+
+@pytest.fixture
+def bare(shop: Shop, pos: DemoPos, new_tenant_database: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A second tenant, whose POS answers and whose table `items` is gone."""
+    tenant_id = MENUS[1].tenant_id
+    engine = sa.create_engine(new_tenant_database(tenant_id), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE items CASCADE"))
+    monkeypatch.setenv("BARE", json.dumps(pos.store(tenant_id).credentials))
+    options = {"store_url": pos.store(tenant_id).url, "token_url": pos.token_url}
+    shop.pipeline.registry.import_tenants([Tenant(tenant_id, "iseller", "env:BARE", options=options)])
+    shop.instance.add_dynamic_partitions("tenants", [tenant_id])
+    return tenant_id
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["sync", "dry run"])
+def test_a_cancelled_sync_tells_why_a_tenant_had_failed_although_its_snapshot_was_taken(
+    shop: Shop, bare: str, *, dry_run: bool
+) -> None:
+    words = ("--dry-run",) if dry_run else ("--json",)
+    process = shop.shell("sync", shop.tenant_id, bare, *words)
+    wait_until("the snapshot is told", lambda: shop.told_of_snapshot(bare) and shop.asked(PRODUCTS) == 1)
+    # The asset puts the failure aside right after it told of the snapshot.
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=PATIENCE_SECONDS)[0]
+    assert process.returncode == 1
+    reason = "The tenant database has no table items"
+    if dry_run:
+        assert f"{bare}: FAILED: {reason}" in output
+        assert f"{shop.tenant_id}: FAILED: The run was cancelled before" in output
+    else:
+        told = json.loads(output)["tenants"]
+        assert (told[bare]["ok"], told[shop.tenant_id]["ok"]) == (False, False)
+        assert told[bare]["error"].startswith(reason)
+        assert told[shop.tenant_id]["error"].startswith("The run was cancelled before")
+    assert shop.run_status() is dg.DagsterRunStatus.CANCELED
