@@ -17,6 +17,7 @@ from typing import cast
 import pyarrow as pa
 
 from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
+from cata_pipeline.reconcile.lineage import lineage
 from cata_pipeline.reconcile.policy import Kind, Rule
 
 _TEXT_TYPES = ("varchar", "char", "tinytext", "text", "mediumtext", "longtext", "enum")
@@ -36,10 +37,12 @@ class TableStatements:
 
     def __init__(self, bound: BoundTable, contract: Contract, *, mariadb: bool) -> None:
         self.name = bound.name
+        origin = lineage(bound, contract, "`")
+        self._above, self._key_targets = origin.above, origin.key_targets
+        self._chain, self._parents = origin.chain, origin.parents
         self.bound = bound
         self.written = bound.written
         self.keys = bound.table.keys
-        self._above = tuple(contract.table(table.name) for table in bound.table.ancestors())
         self.key_columns = {column.column.source: column for table in (bound, *self._above) for column in table.keys}
         self.stage, self._plan, self._hides, self._before, self._after, self._hidden = (
             f"`cata_{kind}_{self.name}`" for kind in ("stage", "plan", "hide", "before", "after", "hidden")
@@ -47,24 +50,6 @@ class TableStatements:
         self._mariadb = mariadb
         self._target = f"`{bound.stored_name}`"
         self._id = _stored("t", bound, "id")
-        self._key_targets, self._chain, self._parents = self._build_chain()
-
-    def _build_chain(self) -> tuple[dict[str, str], str, str]:
-        """Where each staged key lives; the FROM clause of the target with its parents; that of the parents alone."""
-        targets = {column.column.source: f"t.`{column.stored_name}`" for column in self.bound.keys}
-        parents, joins_target, child, below = "", "", self.bound, "t"
-        for depth, parent in enumerate(self._above):
-            alias, foreign_key = f"u{depth}", child.table.parent_column
-            assert foreign_key is not None
-            on = f" ON {_stored(alias, parent, 'id')} = {_stored(below, child, foreign_key.name)}"
-            if depth == 0:
-                parents, joins_target = f"`{parent.stored_name}` {alias}", on
-            else:
-                parents += f" JOIN `{parent.stored_name}` {alias}{on}"
-            targets |= {column.column.source: f"{alias}.`{column.stored_name}`" for column in parent.keys}
-            child, below = parent, alias
-        chain = f"({self._target} t JOIN ({parents}){joins_target})" if parents else f"{self._target} t"
-        return targets, chain, f"({parents})"
 
     @property
     def has_parent(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
+from cata_pipeline.reconcile.lineage import lineage
 from cata_pipeline.reconcile.policy import Kind, Rule
 
 _TEXT_TYPES = ("text", "character varying", "character", "citext")
@@ -19,7 +20,9 @@ class TableStatements:
 
     def __init__(self, bound: BoundTable, contract: Contract) -> None:
         self.name = bound.name
-        self._above = tuple(contract.table(table.name) for table in bound.table.ancestors())
+        origin = lineage(bound, contract, '"')
+        self._above, self._key_targets = origin.above, origin.key_targets
+        self._chain, self._parents = origin.chain, origin.parents
         self._bound = bound
         self._written = bound.written
         self._keys = bound.table.keys
@@ -29,7 +32,6 @@ class TableStatements:
         )
         self._target = f'"{bound.stored_name}"'
         self._id = _stored("t", bound, "id")
-        self._key_targets, self._chain, self._parents = self._build_chain()
 
     @property
     def has_parent(self) -> bool:
@@ -40,29 +42,6 @@ class TableStatements:
     def plan_tables(self) -> tuple[str, ...]:
         """The temporary tables that hold the plan."""
         return (self.plan, self.hides)
-
-    def _build_chain(self) -> tuple[dict[str, str], str, str]:
-        """Where each staged key lives; the FROM clause of the target with its parents; that of the parents alone."""
-        targets = {column.column.source: f't."{column.stored_name}"' for column in self._bound.keys}
-        parents, joins_target, child, below = "", "", self._bound, "t"
-        for depth, parent in enumerate(self._above):
-            alias, foreign_key = f"u{depth}", child.table.parent_column
-            assert foreign_key is not None
-            on = f" ON {_stored(alias, parent, 'id')} = {_stored(below, child, foreign_key.name)}"
-            if depth == 0:
-                parents, joins_target = f'"{parent.stored_name}" {alias}', on
-            else:
-                parents += f' JOIN "{parent.stored_name}" {alias}{on}'
-            targets |= {column.column.source: f'{alias}."{column.stored_name}"' for column in parent.keys}
-            child, below = parent, alias
-        if " JOIN " in parents:
-            parents = f"({parents})"
-        chain = f"{self._target} t" + (f" JOIN {parents}{joins_target}" if parents else "")
-        return targets, chain, parents
-
-    @property
-    def _joined_chain(self) -> str:
-        return f"({self._chain})" if self._parents else self._chain
 
     def _keys_equal(self, left: str, right: str) -> str:
         return " AND ".join(f'{left}."{key}" = {right}."{key}"' for key in self._keys)
@@ -98,7 +77,7 @@ class TableStatements:
         yield f"""
             CREATE TEMP TABLE {self.plan} AS
             SELECT {self._key_list("s")}, {self._id} AS target_id, false AS settled
-            FROM {self.stage} s LEFT JOIN {self._joined_chain} ON {self._keys_match("s")}
+            FROM {self.stage} s LEFT JOIN {self._chain} ON {self._keys_match("s")}
             WHERE s."writable" AND ({self._id} IS NULL OR {self._differs()})"""
         yield f"ANALYZE {self.plan}"
         yield f"CREATE TEMP TABLE {self.hides} AS {self._plan_hides()}"
