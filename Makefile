@@ -1,4 +1,5 @@
-# Needs only Python 3.11+ and make. Everything is installed into .venv, from the locked requirements.
+# Needs only Python 3.11+ and make. Everything is installed into .venv, from the locked requirements. These are complete, so
+# pip resolves nothing: before 23.3 it cannot match a pin to a demand with extras once a newer release is out.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -11,7 +12,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -40,7 +41,7 @@ pictures: setup  ## the pictures of the Dagster UI in docs/images (needs chromiu
 	$(BIN)/python docs/pictures.py
 
 lock: setup  ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --no-strip-extras \
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --strip-extras \
 		--no-header pyproject.toml --group dev --group build --upgrade -o requirements.lock
 
 bench-images: setup .venv-bench-images/installed  ## picture copies beside rclone and others (needs nginx, rclone); try ARGS=--quick
@@ -49,7 +50,7 @@ bench-images: setup .venv-bench-images/installed  ## picture copies beside rclon
 # Without img2dataset the benchmark goes on, and says so.
 .venv-bench-images/installed: benchmarks/images-requirements.txt
 	$(PYTHON) -m venv --clear .venv-bench-images
-	.venv-bench-images/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $< && touch $@ || \
+	.venv-bench-images/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && touch $@ || \
 		echo "img2dataset could not be installed."
 
 bench-reconcile: .venv-bench/installed  ## reconciling beside dlt, SQLAlchemy and a floor (needs mariadbd); try ARGS=--quick
@@ -57,7 +58,7 @@ bench-reconcile: .venv-bench/installed  ## reconciling beside dlt, SQLAlchemy an
 
 .venv-bench/installed: requirements.lock benchmarks/requirements.txt
 	$(PYTHON) -m venv --clear .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r requirements.lock -r benchmarks/requirements.txt
 	@touch $@
 
