@@ -42,7 +42,7 @@ pictures: setup  ## the pictures of the Dagster UI in docs/images (needs chromiu
 
 lock: setup  ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --strip-extras \
-		--no-header pyproject.toml --group dev --group build --upgrade -o requirements.lock
+		--no-header pyproject.toml --all-extras --group dev --group build --upgrade -o requirements.lock
 
 bench-images: setup .venv-bench-images/installed  ## picture copies beside rclone and others (needs nginx, rclone); try ARGS=--quick
 	@$(BIN)/python -m benchmarks.images $(ARGS)
