@@ -7,35 +7,30 @@ not stop the others. How a step works belongs to its package; how a run is start
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from queue import SimpleQueue
-from threading import Thread
-from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.batch import each_served
 from cata_pipeline.buckets import Bucket
-from cata_pipeline.catalog.snapshot import Snapshot, SnapshotRecord, SnapshotStore
+from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.errors import CataError, UsageError
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.ledger import Ledger
-from cata_pipeline.images.result import ImageResult
 from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.unreferenced import UnreferencedImages, find_unreferenced
+from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
 from cata_pipeline.providers.registry import provider_named
 from cata_pipeline.reconcile.changes import read_changes
-from cata_pipeline.reconcile.guard import check_allowances
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
@@ -48,113 +43,13 @@ from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
 from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mapping
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
-from cata_pipeline.tenants.stale import StaleItem, StaleItems
+from cata_pipeline.tenants.stale import StaleItems
 
 logger = logging.getLogger(__name__)
 
-Outcome = TypeVar("Outcome", "SyncOutcome", "ImageOutcome")
-Counts = dict[str, int | float]
 _RECORD_SECONDS = 30.0
-_GRACE_SECONDS = 5.0
 STALE_SHOWN = 20
 """Stale items that an outcome names, the longest stale first."""
-
-
-@dataclass(frozen=True)
-class SyncOrder:
-    """What a sync is asked to do.
-
-    `fetch` without `reconcile` only takes a snapshot; `reconcile` without `fetch` applies the newest one, or
-    `from_snapshot`. `allow` holds ceilings for guards, for this run only.
-    """
-
-    fetch: bool = True
-    reconcile: bool = True
-    dry_run: bool = False
-    from_snapshot: str | None = None
-    allow: Mapping[str, int] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Raise `UsageError` when the parts contradict each other."""
-        check_allowances(self.allow)
-        if self.dry_run and not self.reconcile:
-            raise UsageError("A dry run shows what reconciling would do, so it needs reconciled_items to be selected.")
-        if self.from_snapshot is not None and not self.reconcile:
-            raise UsageError("A stored snapshot is there to be applied, so it needs reconciled_items to be selected.")
-
-
-@dataclass(frozen=True)
-class SyncOutcome:
-    """What a sync did for one tenant; `error` says why it stopped, None when it did not.
-
-    `snapshot` is the one that was taken (`fetched`) or replayed. `stale` names the longest stale items; it is empty
-    where that is not on record.
-    """
-
-    tenant_id: str
-    snapshot: SnapshotRecord | None = None
-    fetched: bool = False
-    report: ReconcileReport | None = None
-    stale: tuple[StaleItem, ...] = ()
-    seconds_fetch: float = 0.0
-    error: str | None = None
-
-    @property
-    def counts(self) -> Counts:
-        """The counts of the metadata contract, zeros included; empty when nothing was reconciled."""
-        if self.report is None:
-            return {}
-        report = self.report
-        return {
-            "items_in_snapshot": report.items_in_snapshot,
-            "rejected": report.rejected,
-            "inserted": report.items.inserted,
-            "updated": report.items.updated,
-            "unchanged": report.unchanged,
-            "renamed": report.items.renamed,
-            "names_kept": report.items.names_kept,
-            "hidden": report.items.hidden,
-            "shown": report.items.shown,
-            "image_urls_changed": report.items.image_urls_changed,
-            "stale": report.stale,
-            "duplicates": self.snapshot.duplicates if self.snapshot else 0,
-            "children_inserted": report.children.inserted,
-            "children_updated": report.children.updated,
-            "children_hidden": report.children.hidden,
-            "children_rejected": report.children_rejected,
-            "seconds_fetch": round(self.seconds_fetch, 3),
-            "seconds_write": round(report.seconds_write, 3),
-        }
-
-
-@dataclass(frozen=True)
-class ImageOutcome:
-    """What an image copy did for one tenant; `error` says why it stopped, None when it did not."""
-
-    tenant_id: str
-    result: ImageResult | None = None
-    error: str | None = None
-
-    @property
-    def counts(self) -> Counts:
-        """The counts of the metadata contract, zeros included; empty when the copy stopped."""
-        if self.result is None:
-            return {}
-        counts: Counts = {name: getattr(self.result, name) for name in IMAGE_COUNTS}
-        return counts | {"seconds": round(self.result.seconds, 3)}
-
-
-IMAGE_COUNTS = (
-    "considered",
-    "not_modified",
-    "downloaded",
-    "bytes_downloaded",
-    "uploaded",
-    "already_stored",
-    "written_back",
-    "overridden",
-    "failed",
-)
 
 
 class Pipeline:
@@ -301,7 +196,7 @@ class Pipeline:
         """
         order.check()
         stop = Stop()
-        yield from _each(
+        yield from each_served(
             tenant_ids, concurrency, lambda tenant_id: self.sync(tenant_id, order, run_id, stop=stop), stop
         )
 
@@ -318,7 +213,7 @@ class Pipeline:
             def copy(tenant_id: str) -> ImageOutcome:
                 return self.copy_images(tenant_id, run_id, inspector, stop=stop)
 
-            yield from _each(tenant_ids, concurrency, copy, stop)
+            yield from each_served(tenant_ids, concurrency, copy, stop)
 
     def unreferenced_images(self, tenant_id: str) -> UnreferencedImages:
         """Which objects of a tenant's pictures no row refers to; reads only. Raises `TenantError` or `UsageError`."""
@@ -425,43 +320,6 @@ class Pipeline:
         except (sa.exc.SQLAlchemyError, CataError) as error:
             told = _explain(outcome.tenant_id, error)
             logger.error("What became of %s cannot be recorded: %s", outcome.tenant_id, told)  # noqa: TRY400 says it all
-
-
-def _each(
-    tenant_ids: Sequence[str], concurrency: int, serve: Callable[[str], Outcome], stop: Stop
-) -> Generator[Outcome, None, None]:
-    """What `serve` answers for each tenant, as it is there; whoever closes this early stops those being served.
-
-    Threads of our own, because the interpreter waits for a pool's at its end: a cancelled run must not outlive a POS
-    that answers slowly. One that is left behind writes nothing more: it looks at `stop` before it does.
-    """
-    waiting, answers = deque(tenant_ids), SimpleQueue[Future[Outcome]]()
-
-    def work() -> None:
-        while not stop.requested:
-            try:
-                tenant_id = waiting.popleft()
-            except IndexError:
-                return
-            answer = Future[Outcome]()
-            try:
-                answer.set_result(serve(tenant_id))
-            except BaseException as error:  # noqa: BLE001 raised where the answer is read
-                answer.set_exception(error)
-            answers.put(answer)
-
-    at_once = min(concurrency, len(tenant_ids))
-    threads = [Thread(target=work, name=f"tenant-{number}", daemon=True) for number in range(at_once)]
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in tenant_ids:
-            yield answers.get().result()
-    finally:
-        stop.request()
-        deadline = time.monotonic() + _GRACE_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _explain(tenant_id: str, error: Exception) -> str:

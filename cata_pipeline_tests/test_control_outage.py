@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cata_pipeline import pipeline as composition
-from cata_pipeline.pipeline import Pipeline, SyncOrder
+from cata_pipeline.outcomes import SyncOrder
+from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.lock import tenant_lock
 

@@ -24,7 +24,8 @@ from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.errors import UsageError
 from cata_pipeline.images.inspection import Inspector
-from cata_pipeline.pipeline import ImageOutcome, Pipeline, SyncOrder, SyncOutcome
+from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
+from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS
 from cata_pipeline.settings import Endpoint, Settings
 from cata_pipeline.tenants.model import Tenant

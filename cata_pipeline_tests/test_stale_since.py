@@ -11,7 +11,8 @@ from sqlalchemy.engine import Engine
 
 from cata_pipeline import pipeline as composition
 from cata_pipeline.catalog.model import Catalog
-from cata_pipeline.pipeline import Pipeline, SyncOrder, SyncOutcome
+from cata_pipeline.outcomes import SyncOrder, SyncOutcome
+from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.reconcile import steps
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.model import Tenant

@@ -119,7 +119,7 @@ def catalog_sync(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Fetch, snapshot and reconcile every tenant of the run, each on its own."""
     with _each_on_its_own(context) as (keys, failed):
-        from cata_pipeline.pipeline import SyncOrder
+        from cata_pipeline.outcomes import SyncOrder
 
         selected = context.selected_asset_keys
         order = SyncOrder(

@@ -12,7 +12,7 @@ import dagster as dg
 from cata_pipeline.orchestration.gallery import gallery
 
 if TYPE_CHECKING:
-    from cata_pipeline.pipeline import ImageOutcome, SyncOutcome
+    from cata_pipeline.outcomes import ImageOutcome, SyncOutcome
     from cata_pipeline.reconcile.report import ReconcileReport
 
 SNAPSHOT = dg.AssetKey("provider_catalog_snapshot")

@@ -22,7 +22,7 @@ from cata_pipeline.orchestration.metadata import (
     raise_failures,
     sync_events,
 )
-from cata_pipeline.pipeline import ImageOutcome, SyncOutcome
+from cata_pipeline.outcomes import ImageOutcome, SyncOutcome
 from cata_pipeline.reconcile.guard import PlanCounts, judge
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts, ReconcileReport
 from cata_pipeline.tenants.stale import StaleItem

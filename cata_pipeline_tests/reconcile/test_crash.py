@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from cata_pipeline.pipeline import Pipeline, SyncOrder
+from cata_pipeline.outcomes import SyncOrder
+from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.lock import tenant_lock
 from cata_pipeline.tenants.model import Tenant
@@ -23,7 +24,8 @@ ENGINES = BOTH_ENGINES
 
 TENANT = "kopi-kita"
 SYNC = """
-from cata_pipeline.pipeline import Pipeline, SyncOrder
+from cata_pipeline.outcomes import SyncOrder
+from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.settings import Settings
 
 Pipeline(Settings.from_environment()).sync("kopi-kita", SyncOrder(fetch=False), "run-that-dies")

@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.console import Console
 
+from cata_pipeline.cli.progress_bars import progress_bars
 from cata_pipeline.images.progress import EACH, Progress
-from cata_pipeline.progress_bars import progress_bars
 
 WORK = logging.getLogger("cata_pipeline.work")
 

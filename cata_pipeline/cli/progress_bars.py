@@ -1,7 +1,7 @@
 """What a terminal shows while a run is under way: a bar of tenants and, for image copies, one of pictures.
 
 Fed by the log records of the work itself, so the work knows nothing of terminals. What is printed at the end belongs to
-`cli.py`.
+`runs.py`.
 """
 
 import logging

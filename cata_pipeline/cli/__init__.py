@@ -1,0 +1,24 @@
+"""The command line: `cata-pipeline`. Reads arguments, calls one function, prints; decides nothing itself.
+
+Exit status: 0 all well, 1 some tenants failed, 2 wrong use or settings. With `--json`, standard output holds one JSON
+object and nothing else; what is happening meanwhile goes to standard error. Each module here holds the commands it is
+named after; a new command is listed below.
+"""
+
+import click
+
+from cata_pipeline.cli.embedded import demo, dev
+from cata_pipeline.cli.history import history
+from cata_pipeline.cli.registry import tenants
+from cata_pipeline.cli.runs import images, sync
+from cata_pipeline.cli.status import status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="cata-pipeline")
+def main() -> None:
+    """Keeps each tenant's catalog in step with its POS, without overwriting what its people changed."""
+
+
+for command in (tenants, sync, images, status, history, demo, dev):
+    main.add_command(command)

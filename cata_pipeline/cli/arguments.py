@@ -1,0 +1,69 @@
+"""What commands have in common: options, whom they serve, and how an error ends them."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+from cata_pipeline.errors import CataError, UsageError
+
+if TYPE_CHECKING:
+    from cata_pipeline.pipeline import Pipeline
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+EXIT_TENANTS_FAILED = 1
+EXIT_WRONG_USE = 2
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+tenant_ids = click.argument("tenant_ids", nargs=-1, metavar="[ID]...")
+everyone = click.option("--all", "everyone", is_flag=True, help="Every registered tenant.")
+state_folder = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".cata"),
+    show_default=True,
+    help="Folder that holds the embedded servers' data.",
+)
+
+
+def reporting(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Turn an error an operator can act on into its message and exit status 2."""
+
+    @wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        try:
+            return command(*args, **kwargs)
+        except CataError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_WRONG_USE)
+
+    return run
+
+
+def open_pipeline() -> "Pipeline":
+    """The pipeline that the environment describes; raises `SettingsError`."""
+    from cata_pipeline.pipeline import Pipeline
+    from cata_pipeline.settings import Settings
+
+    return Pipeline(Settings.from_environment())
+
+
+def chosen(tenant_ids: Sequence[str], *, everyone: bool) -> list[str]:
+    """The tenants that a command is to serve; raises `UsageError` for none, unknown and retired ones."""
+    if bool(tenant_ids) == everyone:
+        raise UsageError("Name the tenants, or say --all for every registered one.")
+    registry = open_pipeline().registry
+    active = registry.active_ids()
+    if everyone:
+        if not active:
+            raise UsageError("No tenant is registered yet. Import some with `cata-pipeline tenants import FILE.toml`.")
+        return list(active)
+    wanted = list(dict.fromkeys(tenant_ids))
+    if unknown := [tenant_id for tenant_id in wanted if tenant_id not in set(active)]:
+        raise UsageError(f"Not registered, or retired: {', '.join(unknown)}. `cata-pipeline tenants list` shows all.")
+    return wanted

@@ -1,0 +1,55 @@
+"""`demo` and `dev`: everything on embedded servers."""
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, reporting, state_folder
+from cata_pipeline.cli.printing import print_json
+
+
+@click.command()
+@state_folder
+@as_json
+@reporting
+def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
+    """The whole story on embedded servers: three tenants, edits on both sides, and what became of each."""
+    from rich.console import Console
+
+    from cata_pipeline.demo.story import tell
+
+    endings = tell(state, Console(stderr=as_json))
+    if as_json:
+        cases = [
+            {
+                "case": ending.case.title,
+                "rule": ending.case.rule,
+                "held": ending.held,
+                "tenants": {tenant_id: asdict(verdict) for tenant_id, verdict in ending.verdicts.items()},
+            }
+            for ending in endings
+        ]
+        print_json({"cases": cases})
+    sys.exit(0 if all(ending.held for ending in endings) else EXIT_TENANTS_FAILED)
+
+
+@click.command()
+@state_folder
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+@as_json
+@reporting
+def dev(state: Path, port: int, as_json: bool) -> None:  # noqa: FBT001
+    """The embedded servers, the demo tenants' POS and the Dagster UI with its daemon, until Ctrl-C."""
+    from cata_pipeline.demo.development import serve
+
+    def announce(url: str, environment: Path) -> None:
+        if as_json:
+            print_json({"url": url, "environment": str(environment)})
+            return
+        click.echo(f"Dagster UI: {url}  (Ctrl-C ends everything)")
+        click.echo(f"Second terminal: . {os.path.relpath(environment)} && cata-pipeline status")
+
+    sys.exit(serve(state, port, announce))

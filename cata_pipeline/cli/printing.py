@@ -1,0 +1,47 @@
+"""How commands print: one JSON object, or tables for people."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns under their names, on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        # As they are: an item code may hold what rich takes for markup.
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(file=sys.stdout).print(table)
+
+
+def print_records(records: Sequence[Mapping[str, str]]) -> None:
+    """Objects with the same keys as a table; nothing when there are none."""
+    if records:
+        print_table(tuple(records[0]), [tuple(record.values()) for record in records])
+
+
+def print_some(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> None:
+    """A table of the first of `total` rows, if there are any, and how many more there are."""
+    if not rows:
+        return
+    click.echo(f"\n{title}")
+    print_table(names, rows)
+    if total > len(rows):
+        click.echo(f"and {total - len(rows)} more")
+
+
+def minute(time: str) -> str:
+    """A time in ISO form, to the minute."""
+    return time[:16].replace("T", " ")
