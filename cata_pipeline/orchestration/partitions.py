@@ -3,7 +3,7 @@
 Dagster keeps keys in insertion order and cuts ranged runs from that order: never sort keys before cutting ranges.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -40,6 +40,22 @@ def range_tags(keys: Sequence[str]) -> dict[str, str]:
     if len(keys) == 1:
         return {PARTITION_NAME_TAG: keys[0]}
     return {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+
+
+def partitions_of_run(keys: Sequence[str], tags: Mapping[str, str]) -> Sequence[str] | None:
+    """The tenants among `keys` (insertion order) that a run with these tags serves; none for one without partitions.
+
+    None where the tags name a range whose ends are not both there.
+    """
+    if key := tags.get(PARTITION_NAME_TAG):
+        return [key]
+    start, end = tags.get(ASSET_PARTITION_RANGE_START_TAG), tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if start is None and end is None:
+        return []
+    try:
+        return keys[keys.index(str(start)) : keys.index(str(end)) + 1]
+    except ValueError:
+        return None
 
 
 def run_tenants(context: dg.AssetExecutionContext) -> list[str]:

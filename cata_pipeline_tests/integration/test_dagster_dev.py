@@ -198,7 +198,13 @@ def items(url: sa.URL) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(statement).mappings()]
 
 
-def test_a_registered_tenant_is_synced_from_the_ui_and_its_pictures_follow_by_themselves(dev: Dev) -> None:
+def copies(url: sa.URL, without: set[str]) -> dict[str, str] | None:
+    """The paths of all copies by item code, once only these items lack one."""
+    pictured = {row["item_code"]: row["main_image_url"] for row in items(url) if row["external_image_url"]}
+    return pictured if {code for code, path in pictured.items() if path is None} == without else None
+
+
+def test_a_registered_tenant_is_synced_and_its_pictures_follow_by_themselves(dev: Dev) -> None:
     demo = dev.wait_for("the partitions of the demo's tenants", dev.partitions)
     assert sorted(demo) == ["kopi-kita", "roti-pagi", "warung-nusantara"]
 
@@ -215,17 +221,13 @@ def test_a_registered_tenant_is_synced_from_the_ui_and_its_pictures_follow_by_th
     keys = dev.wait_for("the new tenant's partition", lambda: dev.partitions() if len(dev.partitions()) > 3 else None)
     assert keys == [*demo, NEW_TENANT]
 
-    run_id = dev.launch(NEW_TENANT)
-    dev.wait_for("the sync", lambda: dev.finished_run(runIds=[run_id]))
+    first_sync = [{"key": "dagster/partition", "value": NEW_TENANT}, {"key": "trigger", "value": "first sync"}]
+    dev.wait_for("the first sync", lambda: dev.finished_run(tags=first_sync))
     codes = {product.item_code for product in KOPI_KITA.products if product.name}
     assert {row["item_code"] for row in items(url)} == codes
 
-    started_by_sensor = {"key": "dagster/sensor_name", "value": "image_copy_sensor"}
-    copied = dev.wait_for("the image copy", lambda: dev.finished_run(tags=[started_by_sensor]))
-    assert {"key": "dagster/partition", "value": NEW_TENANT} in copied["tags"]
-    pictured = {row["item_code"]: row["main_image_url"] for row in items(url) if row["external_image_url"]}
-    without_copy = {code for code, path in pictured.items() if path is None}
-    assert without_copy == {KOPI_KITA.cases.broken_picture, KOPI_KITA.cases.missing_picture}
+    expected = {KOPI_KITA.cases.broken_picture, KOPI_KITA.cases.missing_picture}
+    pictured = dev.wait_for("the image copy", lambda: copies(url, without=expected))
     with httpx.Client(base_url=environment["CATA_IMAGE_BASE_URL"], trust_env=False) as bucket:
         for path in filter(None, pictured.values()):
             picture = bucket.get(path).raise_for_status()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from cata_pipeline.demo.menus import MENUS, Menu
@@ -27,10 +28,22 @@ def _dagster_template(servers: EmbeddedServers) -> str:
 
 
 @pytest.fixture
-def instance(new_database: Callable[..., URL], _dagster_template: str) -> Iterator[dg.DagsterInstance]:
+def dagster_database(new_database: Callable[..., URL], _dagster_template: str) -> URL:
+    """The database of `instance`."""
+    return new_database(template=_dagster_template)
+
+
+@pytest.fixture
+def instance(dagster_database: URL) -> Iterator[dg.DagsterInstance]:
     """An instance with the storage of production, which keeps the pipeline's log lines as dagster.yaml asks."""
-    with dg.instance_for_test(overrides=_overrides(new_database(template=_dagster_template))) as instance:
+    with dg.instance_for_test(overrides=_overrides(dagster_database)) as instance:
         yield instance
+
+
+@pytest.fixture
+def new_connection(dagster_database: URL) -> Callable[[], sa.Connection]:
+    """Opens a connection to the instance's database, beside Dagster's own."""
+    return sa.create_engine(dagster_database, poolclass=sa.NullPool).connect
 
 
 def _overrides(database: URL) -> dict[str, object]:

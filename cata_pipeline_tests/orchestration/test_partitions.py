@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cata_pipeline.orchestration.partitions import BATCH_TENANTS, contiguous_ranges, range_tags
+from cata_pipeline.orchestration.registry_sensor import (
+    NEW_TENANTS,
+    RegistryChanges,
+    first_syncs,
+    registry_changes,
+    removal_limit,
+    touched_tenants,
+)
 from cata_pipeline.orchestration.schedules import nightly_batches
-from cata_pipeline.orchestration.sensors import RegistryChanges, SyncEvent, image_runs, registry_changes
+from cata_pipeline.orchestration.sensors import SyncEvent, image_runs, settled
 
 START, END, SINGLE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end", "dagster/partition"
 NIGHT = datetime(2025, 3, 1, 19, tzinfo=UTC)
@@ -74,24 +82,79 @@ def test_one_tenant_is_a_plain_partition_and_several_are_a_range() -> None:
 
 
 def test_new_tenants_get_partitions_in_the_order_of_the_registry() -> None:
-    changes = registry_changes({"kopi"}, ["warung", "kopi", "bakso"], [], runs_unfinished=False)
-    assert changes == RegistryChanges(add=("warung", "bakso"), remove=(), waiting=0)
+    changes = registry_changes(["kopi"], ["warung", "kopi", "bakso"], [], set())
+    assert changes == RegistryChanges(add=("warung", "bakso"))
 
 
-def test_retired_tenants_lose_their_partitions_when_nothing_runs() -> None:
-    changes = registry_changes(["kopi", "roti"], ["kopi"], ["roti", "long-gone"], runs_unfinished=False)
-    assert changes == RegistryChanges(add=(), remove=("roti",), waiting=0)
+def test_retired_tenants_lose_their_partitions_when_nothing_touches_them() -> None:
+    changes = registry_changes(["kopi", "roti"], ["kopi"], ["roti", "long-gone"], {"kopi"})
+    assert changes == RegistryChanges(remove=("roti",))
 
 
-def test_no_partition_is_removed_while_a_run_is_unfinished_but_new_ones_are_added() -> None:
-    changes = registry_changes(["kopi", "roti"], ["kopi", "bakso"], ["roti"], runs_unfinished=True)
-    assert changes == RegistryChanges(add=("bakso",), remove=(), waiting=1)
+@pytest.mark.parametrize("touched", [{"roti"}, None])
+def test_no_partition_is_removed_while_a_run_may_touch_it_but_new_ones_are_added(touched: set[str] | None) -> None:
+    changes = registry_changes(["kopi", "roti"], ["kopi", "bakso"], ["roti"], touched)
+    assert changes == RegistryChanges(add=("bakso",), waiting=1)
 
 
-@pytest.mark.parametrize("runs_unfinished", [True, False])
-def test_a_partition_that_the_registry_does_not_know_stays(runs_unfinished: bool) -> None:  # noqa: FBT001
-    changes = registry_changes(UNSORTED, [], [], runs_unfinished=runs_unfinished)
-    assert changes == RegistryChanges(add=(), remove=(), waiting=0)
+@pytest.mark.parametrize("touched", [set(), None])
+def test_a_partition_that_the_registry_does_not_know_stays(touched: set[str] | None) -> None:
+    assert registry_changes(UNSORTED, [], [], touched) == RegistryChanges()
+
+
+@pytest.mark.parametrize(("partitions", "limit"), [(3, 20), (200, 20), (209, 20), (210, 21), (10_000, 1_000)])
+def test_a_tenth_may_be_removed_at_once_and_always_twenty(partitions: int, limit: int) -> None:
+    assert removal_limit(partitions) == limit
+
+
+@pytest.mark.parametrize(("allowed", "removed", "refused"), [(0, 0, 31), (30, 0, 31), (31, 31, 0), (400, 31, 0)])
+def test_more_than_that_is_refused_whole_unless_a_ceiling_admits_it(allowed: int, removed: int, refused: int) -> None:
+    keys = fleet(300)
+    changes = registry_changes(keys, keys[31:], keys[:31], set(), allowed)
+    assert (len(changes.remove), changes.refused, changes.waiting) == (removed, refused, 0)
+
+
+def test_a_refusal_does_not_keep_new_tenants_out() -> None:
+    keys = fleet(300)
+    assert registry_changes(keys, ["new", *keys[31:]], keys[:31], set()).add == ("new",)
+
+
+def test_exactly_the_limit_is_removed() -> None:
+    keys = fleet(300)
+    assert len(registry_changes(keys, keys[30:], keys[:30], set()).remove) == 30
+
+
+def test_ten_thousand_new_tenants_are_added_a_thousand_at_a_time() -> None:
+    changes = registry_changes([], fleet(10_000), [], set())
+    assert (len(changes.add), changes.later) == (NEW_TENANTS, 9_000)
+
+
+@pytest.mark.parametrize("nonsense", ["a...b", "", "a b", "kopi\n", "x" * 65, "ko\u0000pi"])
+def test_an_id_that_no_import_lets_through_gets_no_partition_and_is_named(nonsense: str) -> None:
+    changes = registry_changes([], [nonsense, "kopi"], [], set())
+    assert changes == RegistryChanges(add=("kopi",), unusable=(nonsense,))
+    assert repr(nonsense) in changes.left_as_they_are()
+
+
+def test_runs_touch_their_partition_or_range_whatever_order_its_tenants_joined_in() -> None:
+    runs = [{SINGLE: "roti"}, {START: "bakso", END: "ayam"}, {}]
+    assert touched_tenants(UNSORTED, runs) == {"roti", "bakso", "kopi", "ayam"}
+
+
+@pytest.mark.parametrize("tags", [{START: "gone", END: "kopi"}, {START: "kopi", END: "gone"}, {START: "kopi"}])
+def test_a_range_without_its_ends_may_touch_anybody(tags: dict[str, str]) -> None:
+    assert touched_tenants(UNSORTED, [{SINGLE: "roti"}, tags]) is None
+
+
+def test_new_tenants_that_are_neighbours_share_their_first_sync() -> None:
+    runs = list(first_syncs(["old", *fleet(101)], fleet(101), 1_000.4))
+    assert [run.run_key for run in runs] == ["first-sync:tenant-0@1000", "first-sync:tenant-100@1000"]
+    assert (runs[0].tags[START], runs[0].tags[END], runs[1].tags[SINGLE]) == ("tenant-0", "tenant-99", "tenant-100")
+
+
+@pytest.mark.parametrize(("age", "trusted"), [(10.0, True), (9.9, False), (0.0, False), (-59.0, False), (-61.0, True)])
+def test_an_event_is_trusted_once_it_is_settled_or_when_its_clock_was_wrong(age: float, trusted: bool) -> None:  # noqa: FBT001
+    assert settled(1_000_000.0 - age, 1_000_000.0) is trusted
 
 
 def test_neighbours_that_were_synced_share_an_image_run() -> None:

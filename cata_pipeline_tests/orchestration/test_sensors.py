@@ -1,4 +1,4 @@
-"""The sensors on a real instance and a real control database."""
+"""The sensor that starts image copies, on a real instance."""
 
 import itertools
 import time
@@ -6,49 +6,19 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from sqlalchemy.engine import URL
+import sqlalchemy as sa
 
-from cata_pipeline.control.database import ControlDatabaseError
-from cata_pipeline.definitions import defs
+from cata_pipeline.errors import UsageError
 from cata_pipeline.orchestration import sensors
 from cata_pipeline.orchestration.metadata import RECONCILED, SNAPSHOT
-from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.orchestration.sensors import (
     SETTLE_SECONDS,
     image_copies,
     image_copy_sensor,
-    tenant_registry_sensor,
 )
-from cata_pipeline.pipeline import Pipeline
-from cata_pipeline.tenants.model import Tenant
 
 START, END, SINGLE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end", "dagster/partition"
 MUCH_LATER = time.time() + 86_400
-
-
-def register(pipeline: Pipeline, *tenant_ids: str) -> None:
-    pipeline.registry.import_tenants([Tenant(tenant_id, "iseller", "env:NOBODY") for tenant_id in tenant_ids])
-
-
-def partitions(instance: dg.DagsterInstance) -> list[str]:
-    return list(instance.get_dynamic_partitions("tenants"))
-
-
-def registry_tick(instance: dg.DagsterInstance) -> str:
-    """One tick of the registry sensor, its requests carried out as the daemon does; returns why it did nothing."""
-    with dg.build_sensor_context(instance=instance, resources={"pipeline": PipelineResource()}) as context:
-        result = tenant_registry_sensor(context)
-    if isinstance(result, dg.SkipReason):
-        return result.skip_message or ""
-    assert isinstance(result, dg.SensorResult)
-    for request in result.dynamic_partitions_requests or []:
-        if isinstance(request, dg.AddDynamicPartitionsRequest):
-            instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
-        else:
-            for key in request.partition_keys:
-                instance.delete_dynamic_partition(request.partitions_def_name, key)
-    return ""
 
 
 def synced(instance: dg.DagsterInstance, *tenant_ids: str) -> list[int]:
@@ -72,123 +42,6 @@ def ticks(instance: dg.DagsterInstance, *, page: int) -> list[dg.RunRequest]:
         cursor = int(result.cursor or 0)
         asked += requests(result)
     return asked
-
-
-def test_a_registered_tenant_gets_its_partition(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    register(pipeline, "kopi")
-    assert registry_tick(instance) == ""
-    assert partitions(instance) == ["kopi"]
-
-
-def test_new_tenants_are_added_in_the_order_of_the_registry_behind_those_that_are_there(
-    instance: dg.DagsterInstance, pipeline: Pipeline
-) -> None:
-    register(pipeline, "warung")
-    registry_tick(instance)
-    register(pipeline, "roti", "ayam", "kopi")
-    registry_tick(instance)
-    assert pipeline.registry.active_ids() == ["ayam", "kopi", "roti", "warung"]
-    assert partitions(instance) == ["warung", "ayam", "kopi", "roti"]
-
-
-def test_only_what_is_missing_is_asked_for(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    register(pipeline, "kopi")
-    registry_tick(instance)
-    register(pipeline, "kopi", "roti")
-    with dg.build_sensor_context(instance=instance, resources={"pipeline": PipelineResource()}) as context:
-        result = tenant_registry_sensor(context)
-    assert isinstance(result, dg.SensorResult)
-    [request] = result.dynamic_partitions_requests or []
-    assert request.partition_keys == ["roti"]
-
-
-def test_an_unchanged_registry_is_said_in_a_sentence(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    assert registry_tick(instance) == "2 tenants are registered and all have their partition."
-
-
-def test_a_retired_tenant_loses_its_partition(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    pipeline.registry.retire(["kopi"])
-    registry_tick(instance)
-    assert partitions(instance) == ["roti"]
-
-
-def test_a_revived_tenant_gets_its_partition_back(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    pipeline.registry.retire(["kopi"])
-    registry_tick(instance)
-    register(pipeline, "kopi")
-    registry_tick(instance)
-    assert partitions(instance) == ["roti", "kopi"]
-
-
-def test_a_retired_tenant_keeps_its_partition_until_no_run_is_unfinished(
-    instance: dg.DagsterInstance, pipeline: Pipeline
-) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    pipeline.registry.retire(["kopi"])
-    run = instance.create_run_for_job(defs.resolve_job_def("copy_images"), status=dg.DagsterRunStatus.STARTED)
-    assert registry_tick(instance).endswith("; 1 retired ones wait until no run is unfinished.")
-    assert partitions(instance) == ["kopi", "roti"]
-    instance.report_run_canceled(run)
-    registry_tick(instance)
-    assert partitions(instance) == ["roti"]
-
-
-def repair(status: BulkActionStatus) -> PartitionBackfill:
-    return PartitionBackfill(
-        backfill_id="repair",
-        status=status,
-        from_failure=False,
-        tags={},
-        backfill_timestamp=time.time(),
-        asset_selection=[RECONCILED],
-    )
-
-
-def test_a_retired_tenant_keeps_its_partition_while_a_backfill_has_yet_to_make_its_runs(
-    instance: dg.DagsterInstance, pipeline: Pipeline
-) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    instance.add_backfill(repair(BulkActionStatus.REQUESTED))
-    pipeline.registry.retire(["kopi"])
-    registry_tick(instance)
-    assert partitions(instance) == ["kopi", "roti"]
-    instance.update_backfill(repair(BulkActionStatus.CANCELED))
-    registry_tick(instance)
-    assert partitions(instance) == ["roti"]
-
-
-def test_an_unreachable_control_database_fails_the_tick_and_costs_no_partition(
-    instance: dg.DagsterInstance, pipeline: Pipeline, new_pipeline: Callable[..., Pipeline]
-) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    new_pipeline(CATA_DATABASE_URL="postgresql+psycopg://nobody:hush-hush@127.0.0.1:1/cata")
-    with pytest.raises(ControlDatabaseError, match="cannot be reached") as caught:
-        registry_tick(instance)
-    assert "hush-hush" not in str(caught.value)
-    assert partitions(instance) == ["kopi", "roti"]
-
-
-def test_another_control_database_costs_no_partition(
-    instance: dg.DagsterInstance,
-    pipeline: Pipeline,
-    new_pipeline: Callable[..., Pipeline],
-    new_database: Callable[..., URL],
-) -> None:
-    register(pipeline, "kopi", "roti")
-    registry_tick(instance)
-    other = new_pipeline(CATA_DATABASE_URL=new_database().render_as_string(hide_password=False))
-    assert other.registry.active_ids() == []
-    assert registry_tick(instance) != ""
-    assert partitions(instance) == ["kopi", "roti"]
 
 
 def test_what_one_batch_synced_is_copied_by_one_run(instance: dg.DagsterInstance) -> None:
@@ -277,3 +130,57 @@ def test_the_syncs_of_a_removed_tenant_are_passed_over_without_standing_still(in
     result = image_copies(instance, 0, now=MUCH_LATER)
     assert isinstance(result, dg.SensorResult)
     assert (list(requests(result)), result.cursor) == ([], str(last))
+
+
+def test_a_thousand_tenants_that_finish_within_one_tick_share_ten_runs_and_none_is_left_out(
+    instance: dg.DagsterInstance,
+) -> None:
+    fleet = [f"tenant-{number}" for number in range(sensors.PAGE)]
+    instance.add_dynamic_partitions("tenants", fleet)
+    synced(instance, *reversed(fleet))
+    result = image_copies(instance, 0, now=MUCH_LATER)
+    ranges = [(run.tags[START], run.tags[END]) for run in requests(result)]
+    assert ranges == [(fleet[start], fleet[start + 99]) for start in range(0, sensors.PAGE, 100)]
+    assert isinstance(result, dg.SensorResult)
+    assert isinstance(image_copies(instance, int(result.cursor or 0), now=MUCH_LATER), dg.SkipReason)
+
+
+def test_an_event_that_is_committed_after_a_later_one_is_not_lost(
+    instance: dg.DagsterInstance, new_connection: Callable[[], sa.Connection]
+) -> None:
+    instance.add_dynamic_partitions("tenants", ["kopi", "roti"])
+    [first] = synced(instance, "kopi")
+    with new_connection() as slow:
+        # Its storage id is given here, and seen by nobody until the commit.
+        slow.execute(
+            sa.text("""
+                INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
+                SELECT run_id, replace(event, 'kopi', 'roti'), dagster_event_type, timestamp, step_key, asset_key,
+                       'roti'
+                FROM event_logs
+                WHERE id = :first
+            """),
+            {"first": first},
+        )
+        [later] = synced(instance, "kopi")
+        assert later == first + 2
+        newest = instance.fetch_materializations(RECONCILED, limit=1).records[0].timestamp
+        at_once = image_copies(instance, first, now=newest + SETTLE_SECONDS - 0.1)
+        assert isinstance(at_once, dg.SkipReason)
+        slow.commit()
+    result = image_copies(instance, first, now=newest + SETTLE_SECONDS + 0.1)
+    [run] = requests(result)
+    assert (run.tags[START], run.tags[END]) == ("kopi", "roti")
+
+
+def test_an_event_from_a_clock_that_ran_ahead_does_not_hold_up_those_after_it(instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions("tenants", ["kopi"])
+    [event] = synced(instance, "kopi")
+    a_day_ago = time.time() - 86_400
+    [run] = requests(image_copies(instance, 0, now=a_day_ago))
+    assert run.run_key == f"kopi@{event}"
+
+
+def test_a_cursor_that_is_no_event_is_said_to_be_wrong(instance: dg.DagsterInstance) -> None:
+    with pytest.raises(UsageError, match="The cursor is 'newest'; expected the storage id"):
+        image_copy_sensor(dg.build_sensor_context(instance=instance, cursor="newest"))
