@@ -20,16 +20,20 @@ STATUS_SAMPLE = 10
 @as_json
 @reporting
 def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
-    """When each tenant was last synced and copied, how that went, and what is stale or failing."""
+    """When each tenant was last synced and copied, how that went, what runs now, and what is stale or failing."""
+    from cata_pipeline.tenants.lock import lock_holders
+
     pipeline = open_pipeline()
     ids = [pipeline.registry.tenant(tenant_id).id for tenant_id in tenant_ids] or pipeline.registry.active_ids()
     newest = pipeline.history.newest(ids)
+    running = lock_holders(pipeline.control, ids)
     failing = pipeline.history.failing_pictures(ids)
     pictures = pipeline.history.longest_failing(ids, STATUS_SAMPLE)
     stale, stale_counts = pipeline.stale_items.longest(ids, STATUS_SAMPLE), pipeline.stale_items.count(ids)
     told: dict[str, dict[str, Any]] = {}
     for tenant_id in ids:
         told[tenant_id] = {
+            "running": {kind: running.get((tenant_id, kind)) for kind in ("sync", "images")},
             "failing_images": failing.get(tenant_id, 0),
             "failing_pictures": [_told_failing(picture) for picture in pictures.get(tenant_id, [])],
             "stale_items": [
@@ -52,6 +56,7 @@ def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     rows = [
         (
             tenant_id,
+            _running(entry["running"]),
             _last(entry["sync"]),
             str((entry["sync"] or {}).get("items_in_snapshot", "")),
             str((entry["sync"] or {}).get("stale", "")),
@@ -61,7 +66,8 @@ def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
         )
         for tenant_id, entry in told.items()
     ]
-    print_table(("tenant", "last sync", "items", "stale", "last image copy", "failing images", "problem"), rows)
+    names = ("tenant", "running", "last sync", "items", "stale", "last image copy", "failing images", "problem")
+    print_table(names, rows)
     for tenant_id, entry in told.items():
         print_some(
             f"{tenant_id}: stale items, the longest first",
@@ -104,6 +110,10 @@ def _told_failing(picture: "FailingPicture") -> dict[str, Any]:
 def _with_others(picture: Mapping[str, Any]) -> str:
     others = picture["items"] - 1
     return f"{picture['item_code'] or ''}{f' and {others} more' if others > 0 else ''}"
+
+
+def _running(runs: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{kind} {run_id[:8]}" for kind, run_id in runs.items() if run_id)
 
 
 def _last(run: Mapping[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ id is the connection's application name, where a waiting run reads it. A pooler 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,12 +18,20 @@ from cata_pipeline.errors import TenantBusyError
 
 WAIT_SECONDS = 60.0
 _PREFIX = "cata_pipeline "
+_WORK = {"sync": "syncs", "images": "copies the pictures of"}
 
 _HOLDER = sa.text("""
 SELECT a.application_name, a.backend_start
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.classid = :high AND l.objid = :low
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+""")
+
+_HOLDERS = sa.text("""
+SELECT l.classid::bigint << 32 | l.objid::bigint AS key, a.application_name
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND starts_with(a.application_name, :prefix)
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """)
 
@@ -48,7 +56,7 @@ def tenant_lock(
     control: Engine, tenant_id: str, purpose: str, run_id: str, *, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[TenantLock]:
     """Hold `purpose` (sync or images) for a tenant; raises `TenantBusyError` naming the run that holds it."""
-    key = int.from_bytes(hashlib.sha256(f"{purpose}:{tenant_id}".encode()).digest()[:8]) >> 1
+    key = _key(purpose, tenant_id)
     with control.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         _configure(connection, application_name=f"{_PREFIX}{run_id}"[:63], lock_timeout=_milliseconds(wait_seconds))
         try:
@@ -61,6 +69,25 @@ def tenant_lock(
             yield TenantLock(tenant_id, connection)
         finally:
             _release(connection)
+
+
+def lock_holders(control: Engine, tenant_ids: Collection[str]) -> dict[tuple[str, str], str]:
+    """The run that holds each tenant at this moment, by (tenant id, purpose); one that nobody holds is absent."""
+    with control.connect() as connection:
+        held = {
+            row.key: row.application_name.removeprefix(_PREFIX)
+            for row in connection.execute(_HOLDERS, {"prefix": _PREFIX})
+        }
+    if not held:
+        return {}
+    wanted = ((tenant_id, purpose) for tenant_id in tenant_ids for purpose in _WORK)
+    return {
+        (tenant_id, purpose): held[key] for tenant_id, purpose in wanted if (key := _key(purpose, tenant_id)) in held
+    }
+
+
+def _key(purpose: str, tenant_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{purpose}:{tenant_id}".encode()).digest()[:8]) >> 1
 
 
 def _milliseconds(wait_seconds: float) -> str:
@@ -96,8 +123,7 @@ def _lost(tenant_id: str) -> str:
 def _busy(connection: Connection, key: int, tenant_id: str, purpose: str, wait_seconds: float) -> str:
     holder = connection.execute(_HOLDER, {"high": key >> 32, "low": key & 0xFFFFFFFF}).first()
     who = f"run {holder.application_name.removeprefix(_PREFIX)}" if holder else "another run, which has just ended"
-    work = {"sync": "syncs", "images": "copies the pictures of"}[purpose]
     return (
-        f"{who} still {work} tenant {tenant_id} after {wait_seconds:.0f} seconds of waiting. Nothing was written."
-        " Wait for that run, or end it, then start again."
+        f"{who} still {_WORK[purpose]} tenant {tenant_id} after {wait_seconds:.0f} seconds of waiting. Nothing was"
+        " written. Wait for that run, or end it, then start again."
     )

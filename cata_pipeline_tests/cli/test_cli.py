@@ -26,6 +26,7 @@ from cata_pipeline.demo.pos import DemoPos, DemoStore
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.orchestration import resources as dagster_resources
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS
+from cata_pipeline.tenants.lock import tenant_lock
 
 PROJECT = Path(cata_pipeline.__path__[0]).parent
 PROGRAM = Path(sys.executable).with_name("cata-pipeline")
@@ -410,6 +411,7 @@ def test_status_tells_the_last_sync_and_image_copy_of_each_tenant(terminal: Term
     assert list(tenants) == [served, never, failing]
     nothing: list[Any] = []
     assert tenants[never] == {
+        "running": {"sync": None, "images": None},
         "failing_images": 0,
         "failing_pictures": nothing,
         "stale_items": nothing,
@@ -424,6 +426,18 @@ def test_status_tells_the_last_sync_and_image_copy_of_each_tenant(terminal: Term
     assert re.search(rf"{served}\s+\d{{4}}-\d\d-\d\d \d\d:\d\d ok\s+{PRODUCTS}\s+0\s", shown)
     assert re.search(rf"{never}\s+never\s+never\s+0", shown)
     assert {served, never, failing} <= terminal.told("status")["tenants"].keys()
+
+
+def test_status_says_which_run_holds_a_tenant_at_this_moment(terminal: Terminal) -> None:
+    held, idle = terminal.register("held", "idle")
+    run_id = "3f2a77d0-5c1e-4a43-9d2b-8f7b6c5d4e3f"
+    control = open_control_database(sa.make_url(terminal.environment["CATA_DATABASE_URL"]))
+    with tenant_lock(control, held, "images", run_id):
+        told = terminal.told("status", held, idle)["tenants"]
+        shown = terminal.run("status", held).stdout
+    assert told[held]["running"] == {"sync": None, "images": run_id}
+    assert told[idle]["running"] == {"sync": None, "images": None}
+    assert re.search(rf"^{held} +images 3f2a77d0 +never", shown, re.MULTILINE)
 
 
 def test_status_lists_what_is_stale_and_which_pictures_keep_failing(terminal: Terminal) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cata_pipeline.errors import TenantBusyError
-from cata_pipeline.tenants.lock import tenant_lock
+from cata_pipeline.tenants.lock import lock_holders, tenant_lock
 
 ADVISORY = """
 SELECT pid, granted FROM pg_locks
@@ -209,3 +209,38 @@ def test_a_connection_goes_back_to_the_pool_as_it_was(control: Engine, outcome: 
     assert holder <= {pid for pid, _, _ in seen}, "the connection that held the lock is not pooled again"
     assert isolation == {"READ COMMITTED"}
     assert rows(control, ADVISORY) == []
+
+
+def test_it_can_be_seen_which_run_holds_which_tenant_for_what(control: Engine) -> None:
+    fleet = ["kopi-kita", "roti-pagi", "warung"]
+    assert lock_holders(control, fleet) == {}
+    with (
+        tenant_lock(control, "kopi-kita", "sync", "run-1"),
+        tenant_lock(control, "kopi-kita", "images", "run-2"),
+        tenant_lock(control, "warung", "sync", "run-1"),
+    ):
+        held = {("kopi-kita", "sync"): "run-1", ("kopi-kita", "images"): "run-2", ("warung", "sync"): "run-1"}
+        assert lock_holders(control, fleet) == held
+        assert lock_holders(control, ["roti-pagi"]) == {}
+    assert lock_holders(control, fleet) == {}
+
+
+def test_whoever_only_waits_for_a_tenant_is_not_told_to_hold_it(control: Engine) -> None:
+    with tenant_lock(control, "kopi-kita", "sync", "run-1"):
+        thread = threading.Thread(target=_hold_once, args=(control, "run-2"))
+        thread.start()
+        until(lambda: waiting(control))
+        assert lock_holders(control, ["kopi-kita"]) == {("kopi-kita", "sync"): "run-1"}
+    thread.join()
+
+
+def test_a_killed_process_is_not_told_to_hold_a_tenant_any_more(control: Engine) -> None:
+    with another_process_holding(control) as process:
+        assert lock_holders(control, ["kopi-kita"]) == {("kopi-kita", "sync"): "run-of-another-process"}
+        process.send_signal(signal.SIGKILL)
+        until(lambda: lock_holders(control, ["kopi-kita"]) == {})
+
+
+def _hold_once(control: Engine, run_id: str) -> None:
+    with tenant_lock(control, "kopi-kita", "sync", run_id):
+        pass
