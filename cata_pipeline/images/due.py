@@ -11,6 +11,9 @@ from cata_pipeline.images.failure import PictureError, PostponedError
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 
+_SKEW = timedelta(hours=1)
+"""How far apart the clocks of two machines may be without one of them being wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
@@ -34,10 +37,17 @@ NEVER_SEEN = LedgerEntry()
 
 
 def fetch_is_due(entry: LedgerEntry, now: datetime, limits: CopyLimits) -> bool:
-    """Whether the host is to be asked for this URL now."""
+    """Whether the host is to be asked for this URL now.
+
+    A time that no right clock can have written (the last answer in the future, a wait beyond the longest) counts as
+    past: a clock that jumped and was put right must not keep a picture from being looked at for years.
+    """
     if entry.next_try_at is not None:
-        return now >= entry.next_try_at
-    return entry.checked_at is None or now - entry.checked_at >= limits.revalidate_after
+        longest = max(limits.transient_retry[1], limits.permanent_retry[1])
+        return not now < entry.next_try_at <= now + longest + _SKEW
+    if entry.checked_at is None:
+        return True
+    return not -_SKEW <= now - entry.checked_at < limits.revalidate_after
 
 
 def is_behind(shown: str | None, entry: LedgerEntry) -> bool:

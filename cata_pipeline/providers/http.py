@@ -59,9 +59,14 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and how often to ask. `budget_seconds` bounds one request with all its tries and rests."""
+    """How long and how often to ask.
+
+    `budget_seconds` bounds one request with all its tries and rests, `fetch_seconds` all requests of one fetch: a POS
+    that answers each just in time must not keep a batch for ever.
+    """
 
     budget_seconds: float = 60.0
+    fetch_seconds: float = 1_800.0
     tries: int = 5
     pacing: Pacing = OF_THIS_PROCESS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -97,15 +102,24 @@ class JsonClient:
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
+        self._whole_fetch = await asyncio.timeout(self._patience.fetch_seconds).__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._http.__aexit__(kind, error, trace)
+            await self._whole_fetch.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise ProviderError(
+                f"The catalog was not complete after {self._patience.fetch_seconds:g} s, so nothing was taken. The POS"
+                " is too slow or its pages have no end: try again later, or raise the tenant's fetch budget."
+            ) from None
         finally:
-            self._network.close()
+            try:
+                await self._http.__aexit__(kind, error, trace)
+            finally:
+                self._network.close()
 
     def conceal(self, secret: str) -> None:
         """Never quote a text that holds this secret, nor one that holds it as a URL or a form would."""

@@ -45,7 +45,11 @@ def fetch_catalog(
         parsed = parse_options(options)
     except ValueError as error:
         raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
-    patience = replace(patience or Patience(), budget_seconds=parsed.request_budget_seconds)
+    patience = replace(
+        patience or Patience(),
+        budget_seconds=parsed.request_budget_seconds,
+        fetch_seconds=parsed.fetch_budget_seconds,
+    )
     return asyncio.run(_fetch(parsed, secrets, policy, patience))
 
 

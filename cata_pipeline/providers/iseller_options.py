@@ -15,14 +15,16 @@ from cata_pipeline.providers.urls import provider_origin, provider_url
 _DEFAULT_TOKEN_URL = httpx.URL("https://isellershop.com/oauth/token")
 _LARGEST_PAGE = 500
 _MOST_PAGES = 100_000
-_LONGEST_BUDGET = 600
+_LONGEST_REQUEST = 600
+_LONGEST_FETCH = 14_400
 
 EmptySku = Literal["product_id", "reject"]
 
 
 @dataclass(frozen=True)
 class ISellerOptions:
-    """The checked options. `max_pages` bounds each of the two passes, `request_budget_seconds` each request.
+    """The checked options. `max_pages` bounds each of the two passes, `request_budget_seconds` each request,
+    `fetch_budget_seconds` all of them together.
 
     `empty_sku` says what a product without SKU gets: its product_id as item code, or a rejection. 200 rows a
     page is the smallest size that integrators report from production.
@@ -34,6 +36,7 @@ class ISellerOptions:
     max_pages: int = 1000
     empty_sku: EmptySku = "product_id"
     request_budget_seconds: float = 60.0
+    fetch_budget_seconds: float = 1_800.0
 
 
 def option_problems(options: Options) -> list[str]:
@@ -73,10 +76,13 @@ def _whole_number(most: int) -> Callable[[object], int]:
     return check
 
 
-def _budget(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _LONGEST_BUDGET:
-        raise ValueError(f"is {value!r}; expected a number of seconds from 1 to {_LONGEST_BUDGET}.")
-    return float(value)
+def _budget(most: int) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= most:
+            raise ValueError(f"is {value!r}; expected a number of seconds from 1 to {most}.")
+        return float(value)
+
+    return check
 
 
 def _empty_sku(value: object) -> EmptySku:
@@ -93,5 +99,6 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "page_size": _whole_number(_LARGEST_PAGE),
     "max_pages": _whole_number(_MOST_PAGES),
     "empty_sku": _empty_sku,
-    "request_budget_seconds": _budget,
+    "request_budget_seconds": _budget(_LONGEST_REQUEST),
+    "fetch_budget_seconds": _budget(_LONGEST_FETCH),
 }

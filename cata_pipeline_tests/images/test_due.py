@@ -21,6 +21,10 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
         (LedgerEntry(path="p", checked_at=NOW - 9 * DAY, failures=1, next_try_at=NOW + HOUR), False),
         (LedgerEntry(failures=1, next_try_at=NOW + HOUR), False),
         (LedgerEntry(path="p", checked_at=NOW, failures=1, next_try_at=NOW), True),
+        (LedgerEntry(path="p", checked_at=NOW + HOUR), False),
+        (LedgerEntry(path="p", checked_at=NOW + 2 * HOUR), True),
+        (LedgerEntry(failures=9, next_try_at=NOW + 7 * DAY), False),
+        (LedgerEntry(failures=9, next_try_at=NOW + 300 * DAY), True),
     ],
 )
 def test_a_url_is_due_when_never_copied_when_old_or_when_a_failure_may_be_repeated(

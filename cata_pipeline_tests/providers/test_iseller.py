@@ -465,6 +465,7 @@ def test_every_option_may_be_given() -> None:
         "max_pages": 1,
         "empty_sku": "reject",
         "request_budget_seconds": 0.5 + 599.5,
+        "fetch_budget_seconds": 14_400,
     }
     assert ISELLER.option_problems(options) == []
 
@@ -473,7 +474,7 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
     (problem,) = ISELLER.option_problems({"store_url": "https://kopi.isellershop.com", "pagesize": 5})
     assert problem == (
         "pagesize is no option of iseller; known are"
-        " store_url, token_url, page_size, max_pages, empty_sku, request_budget_seconds."
+        " store_url, token_url, page_size, max_pages, empty_sku, request_budget_seconds, fetch_budget_seconds."
     )
 
 
@@ -509,6 +510,8 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
         ("request_budget_seconds", 601, "expected a number of seconds from 1 to 600"),
         ("request_budget_seconds", float("nan"), "expected a number of seconds"),
         ("request_budget_seconds", True, "expected a number of seconds"),
+        ("fetch_budget_seconds", 0, "expected a number of seconds from 1 to 14400"),
+        ("fetch_budget_seconds", 14_401, "expected a number of seconds from 1 to 14400"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_was_expected(key: str, value: object, found: str) -> None:
@@ -524,6 +527,20 @@ def test_a_tenants_budget_bounds_each_request(store: Store) -> None:
     store.script(PRODUCTS, dripping)
     with pytest.raises(ProviderError, match="no complete answer within 1 s"):
         store.fetch(request_budget_seconds=1)
+
+
+def test_a_store_that_answers_each_request_just_in_time_is_left_after_the_budget_of_the_whole_fetch(
+    store: Store,
+) -> None:
+    def late(handler: BaseHTTPRequestHandler) -> None:
+        store.ending.wait(0.4)
+        page(MORE, row(len(store.received)))(handler)
+
+    store.script(PRODUCTS, late)
+    with pytest.raises(ProviderError, match="not complete after 1 s, so nothing was taken"):
+        store.fetch(fetch_budget_seconds=1)
+    asked = len([received for received in store.received if received.path == PRODUCTS])
+    assert asked in {1, 2, 3}
 
 
 def test_a_longer_rest_than_the_budget_is_an_error_of_its_own(store: Store) -> None:
