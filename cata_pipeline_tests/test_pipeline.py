@@ -668,3 +668,57 @@ def test_a_wrong_schema_mapping_stops_the_pipeline_before_any_tenant(fleet: Flee
     mapping.write_text('[products]\ntable = "items"\n')
     with pytest.raises(UsageError, match=r"mapping\.toml is wrong: there is no table products; expected items, item_"):
         Pipeline(replace(fleet.settings, schema_mapping=mapping))
+
+
+EDITED_BY_HAND = {
+    "provider = 'punchcard'": "punchcard",
+    "credentials = 'hunter2'": "has none of the known forms",
+    "credentials = ''": "has none of the known forms",
+    "database_url = 'no url'": "is not a database URL",
+    "options = '\"a text\"'": "was changed by hand",
+    "options = '[]'": "was changed by hand",
+    "options = 'null'": "was changed by hand",
+    "options = '{\"store_url\": 5}'": "options are wrong: store_url",
+    'options = \'{"shop": "x"}\'': "options are wrong: shop is no option of iseller",
+}
+
+
+def test_a_row_of_the_registry_edited_by_hand_to_nonsense_fails_its_own_tenant_with_a_sentence(
+    fleet: Fleet, new_id: Callable[[str], str]
+) -> None:
+    till = fleet.till(product("SKU-1"))
+    edited = {fleet.add(new_id("edited"), till.origin): edit for edit in EDITED_BY_HAND}
+    good = fleet.add(new_id("good"), till.origin)
+    pipeline = fleet.pipeline(till)
+    with pipeline.control.begin() as connection:
+        for tenant_id, edit in edited.items():
+            connection.exec_driver_sql(f"UPDATE tenants SET {edit} WHERE id = %s", (tenant_id,))
+    outcomes = {o.tenant_id: o for o in pipeline.sync_batch([*edited, good], SyncOrder(), "run", concurrency=4)}
+    assert outcomes[good].error is None
+    for tenant_id, edit in edited.items():
+        error = outcomes[tenant_id].error
+        assert error is not None
+        assert EDITED_BY_HAND[edit] in error
+        assert "Unexpected" not in error
+        assert PASSWORD not in error
+    assert {entry.tenant.id for entry in pipeline.registry.entries()} >= {*edited, good}
+
+
+def test_a_tenant_whose_database_or_server_is_gone_fails_alone(fleet: Fleet, new_id: Callable[[str], str]) -> None:
+    till = fleet.till(product("SKU-1"))
+    dropped, unreachable, good = (fleet.add(new_id(word), till.origin) for word in ("dropped", "unreachable", "good"))
+    pipeline = fleet.pipeline(till)
+    with pipeline.control.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE tenants SET database_url = 'postgresql+psycopg://nobody@127.0.0.1:1/gone' WHERE id = %s",
+            (unreachable,),
+        )
+    administration = sa.create_engine(fleet.databases[good], isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with administration.connect() as connection:
+        connection.exec_driver_sql(f'DROP DATABASE "{fleet.databases[dropped].database}"')
+    outcomes = {
+        o.tenant_id: o for o in pipeline.sync_batch([dropped, unreachable, good], SyncOrder(), "run", concurrency=3)
+    }
+    assert outcomes[good].error is None
+    assert "does not exist" in str(outcomes[dropped].error)
+    assert "Connection refused" in str(outcomes[unreachable].error)

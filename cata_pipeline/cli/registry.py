@@ -45,7 +45,7 @@ def list_tenants(as_json: bool) -> None:  # noqa: FBT001
                         "provider": entry.tenant.provider,
                         "credentials": entry.tenant.credentials,
                         "own_database": entry.tenant.database_url is not None,
-                        "options": dict(entry.tenant.options),
+                        "options": entry.tenant.options,
                         "created_at": entry.created_at.isoformat(),
                         "retired_at": entry.retired_at.isoformat() if entry.retired_at else None,
                     }

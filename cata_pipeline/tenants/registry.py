@@ -65,7 +65,7 @@ class Registry:
         return ImportOutcome(tuple(added), tuple(changed), tuple(unchanged), tuple(revived))
 
     def tenant(self, tenant_id: str) -> Tenant:
-        """One tenant that is served; raises `TenantError` when it is unknown or retired."""
+        """One tenant that is served; raises `TenantError` when it is unknown, retired or damaged."""
         with self._engine.connect() as connection:
             entry = next(iter(_entries(connection, table.c.id == tenant_id)), None)
         if entry is None:
@@ -76,6 +76,11 @@ class Registry:
             raise TenantError(
                 f"Tenant {tenant_id!r} was retired on {entry.retired_at:%Y-%m-%d}."
                 f" To serve it again, run `{_IMPORT}` with a file that names it."
+            )
+        if not isinstance(entry.tenant.options, dict):
+            raise TenantError(
+                f"The registry's row of tenant {tenant_id!r} was changed by hand: its options are no table of names and"
+                f" values. To put it right, run `{_IMPORT}` with a file that names it."
             )
         return entry.tenant
 
