@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -654,3 +655,15 @@ def test_the_program_ends_with_status_2_where_settings_are_wrong(
     done = shell("status", "--json", CATA_DATABASE_URL="nonsense")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: CATA_DATABASE_URL is not a database URL; expected postgresql+psycopg://")
+
+
+def test_a_disk_that_is_full_under_the_compute_logs_costs_no_tenant(terminal: Terminal) -> None:
+    [tenant_id] = terminal.register("full-disk")
+    # Each file, however small, is one byte too large; pipes and sockets are not files.
+    command = f"ulimit -f 0 && exec {shlex.quote(str(PROGRAM))} sync {tenant_id} --json"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
+    assert told["tenants"][tenant_id]["inserted"] == PRODUCTS
+    logs = Path(terminal.environment["DAGSTER_HOME"]).glob(f"storage/{told['run_id']}/**/*.err")
+    assert [file.stat().st_size for file in logs] == [0]
