@@ -45,3 +45,9 @@ def print_some(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], 
 def minute(time: str) -> str:
     """A time in ISO form, to the minute."""
     return time[:16].replace("T", " ")
+
+
+def some(ids: Sequence[str], shown: int = 20) -> str:
+    """The first of a list that may be as long as the fleet."""
+    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return f"{', '.join(ids[:shown])}{more}"

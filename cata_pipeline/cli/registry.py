@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from cata_pipeline.cli.arguments import as_json, open_pipeline, reporting
-from cata_pipeline.cli.printing import print_json, print_table
+from cata_pipeline.cli.printing import print_json, print_table, some
 
 
 @click.group()
@@ -28,7 +28,7 @@ def import_tenants(file: Path, as_json: bool) -> None:  # noqa: FBT001 click pas
         return
     for word, ids in outcome.__dict__.items():
         if ids:
-            click.echo(f"{word}: {', '.join(ids)}")
+            click.echo(f"{word}: {some(ids)}")
 
 
 @tenants.command("list")
@@ -78,4 +78,4 @@ def retire_tenants(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa:
     if as_json:
         print_json({"retired": retired})
     else:
-        click.echo(f"retired: {', '.join(retired)}" if retired else "All of these were retired already.")
+        click.echo(f"retired: {some(retired)}" if retired else "All of these were retired already.")

@@ -209,6 +209,13 @@ def test_tenants_are_imported_once_and_changed_where_the_file_differs(empty_regi
     assert terminal.told("tenants", "import", changed)["changed"] == ["a-shop"]
 
 
+def test_an_import_of_ten_thousand_tenants_names_twenty_and_counts_the_others(empty_registry: Terminal) -> None:
+    file = empty_registry.tenants_file(*(f"tenant-{number:05}" for number in range(10_000)))
+    names = ", ".join(f"tenant-{number:05}" for number in range(20))
+    assert empty_registry.run("tenants", "import", file).stdout == f"added: {names} and 9980 more\n"
+    assert len(empty_registry.told("tenants", "list")["tenants"]) == 10_000
+
+
 def test_tenants_are_listed_with_references_but_without_secrets(empty_registry: Terminal) -> None:
     terminal = empty_registry
     assert terminal.told("tenants", "list") == {"tenants": {}}

@@ -22,7 +22,7 @@ _DAGSTER_TEMPLATE = "template_dagster"
 def _dagster_template(servers: EmbeddedServers) -> str:
     """A database with Dagster's tables in it: copying them is quicker than making them."""
     servers.create_database(_DAGSTER_TEMPLATE)
-    with dg.instance_for_test(overrides=_overrides(servers.postgresql_url(_DAGSTER_TEMPLATE))) as instance:
+    with dg.instance_for_test(overrides=overrides(servers.postgresql_url(_DAGSTER_TEMPLATE))) as instance:
         assert list(instance.get_dynamic_partitions("tenants")) == []
     return _DAGSTER_TEMPLATE
 
@@ -36,7 +36,7 @@ def dagster_database(new_database: Callable[..., URL], _dagster_template: str) -
 @pytest.fixture
 def instance(dagster_database: URL) -> Iterator[dg.DagsterInstance]:
     """An instance with the storage of production, which keeps the pipeline's log lines as dagster.yaml asks."""
-    with dg.instance_for_test(overrides=_overrides(dagster_database)) as instance:
+    with dg.instance_for_test(overrides=overrides(dagster_database)) as instance:
         yield instance
 
 
@@ -46,7 +46,8 @@ def new_connection(dagster_database: URL) -> Callable[[], sa.Connection]:
     return sa.create_engine(dagster_database, poolclass=sa.NullPool).connect
 
 
-def _overrides(database: URL) -> dict[str, object]:
+def overrides(database: URL) -> dict[str, object]:
+    """What an instance of these tests has otherwise than Dagster's defaults."""
     url = database.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     return {
         "storage": {"postgres": {"postgres_url": url}},

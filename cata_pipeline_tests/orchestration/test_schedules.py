@@ -1,5 +1,6 @@
 """The schedules on a real instance and a real control database."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster._scheduler.scheduler import ScheduleIterationTimes, launch_scheduled_runs
 
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.orchestration.schedules import daily_image_sweep, nightly_resync
@@ -89,3 +93,34 @@ def test_the_night_begins_at_two_in_the_time_zone_of_the_merchants(tmp_path: Pat
         for zone in ({}, {"CATA_RESYNC_TIMEZONE": "Asia/Makassar"})
     ]
     assert told == ["0 2 * * * Asia/Jakarta", "0 2 * * * Asia/Makassar"]
+
+
+def night_times(instance: dg.DagsterInstance) -> list[str]:
+    """When the schedule's ticks were due, oldest first."""
+    [state] = [state for state in instance.all_instigator_state() if state.name == nightly_resync.name]
+    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+    return [f"{datetime.fromtimestamp(tick.timestamp, UTC):%d %H:%M}" for tick in reversed(ticks)]
+
+
+def test_another_time_zone_moves_the_next_night_and_repeats_none(
+    instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: dict[str, ScheduleIterationTimes] = {}
+
+    def daemon_lives(zone: str, *moments: datetime) -> None:
+        """What the scheduler does at these moments, with a code server of its own."""
+        monkeypatch.setenv("CATA_RESYNC_TIMEZONE", zone)
+        target = ModuleTarget("cata_pipeline.definitions", None, None, "cata_pipeline")
+        with create_test_daemon_workspace_context(target, instance) as workspace:
+            for moment in moments:
+                with freeze_time(moment):
+                    list(launch_scheduled_runs(workspace, logging.getLogger("scheduler"), moment, times))
+
+    # 02:00 in Jakarta is 19:00 UTC the day before, in Chicago 08:00 UTC.
+    daemon_lives("Asia/Jakarta", utc(1, 12), utc(1, 19, 1), utc(2, 0))
+    daemon_lives("America/Chicago", utc(2, 0, 5), utc(2, 8, 1), utc(2, 19, 1), utc(3, 8, 1))
+    assert night_times(instance) == ["01 19:00", "02 08:00", "03 08:00"]
+
+
+def utc(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 1, day, hour, minute, tzinfo=UTC)
