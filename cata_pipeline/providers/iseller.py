@@ -19,7 +19,8 @@ from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Options, Provider
 from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
 from cata_pipeline.providers.iseller_options import EmptySku, ISellerOptions, option_problems, parse_options
-from cata_pipeline.providers.iseller_rows import modified_at, product_id, project
+from cata_pipeline.providers.iseller_rows import product_id, project
+from cata_pipeline.providers.row_fields import moment_of
 from cata_pipeline.providers.urls import origin_of, provider_url
 
 _log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ class _Gathered:
 
 def _modified_or_none(row: object) -> datetime | None:
     try:
-        return modified_at(row) if isinstance(row, dict) else None
+        return moment_of(row.get("modified_date")) if isinstance(row, dict) else None
     except ValueError:
         return None
 

@@ -19,7 +19,8 @@ from cata_pipeline.catalog.model import (
     VariantOption,
 )
 from cata_pipeline.providers.iseller_options import EmptySku
-from cata_pipeline.providers.iseller_rows import modified_at, product_id, project
+from cata_pipeline.providers.iseller_rows import product_id, project
+from cata_pipeline.providers.row_fields import moment_of
 
 VARIANT: dict[str, Any] = {
     "product_id": "11111111-0000-0000-0000-000000000001",
@@ -434,7 +435,7 @@ def test_an_unreadable_modified_date_is_left_out_and_counted(given: object) -> N
     assert found == replace(item(), updated_at=None)
     assert warnings == {"modified_date that cannot be read left out": 1}
     with pytest.raises(ValueError, match=r"."):
-        modified_at({"modified_date": given})
+        moment_of(given)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from collections import Counter
 from decimal import Decimal
 
 from cata_pipeline.catalog.model import BundleComponent, Item, Modifier, ModifierGroup, Rejection, unite
-from cata_pipeline.providers.iseller_rows import Row, project
+from cata_pipeline.providers.iseller_rows import project
+from cata_pipeline.providers.row_fields import Row
 from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
 
 ENGINES = BOTH_ENGINES
