@@ -29,6 +29,7 @@ from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.unreferenced import UnreferencedImages, find_unreferenced
 from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
+from cata_pipeline.providers.contract import Sample
 from cata_pipeline.providers.registry import provider_named
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.policy import TABLES
@@ -221,6 +222,13 @@ class Pipeline:
         engine = tenant_engine(database.url)
         tenant, ledger = TenantImages(engine, database.mapping), Ledger(self.control, tenant_id)
         return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, datetime.now(UTC))
+
+    def sample(self, tenant_id: str) -> Sample:
+        """What the first page of a tenant's POS maps to; writes nothing. Raises `TenantError` or `UsageError`."""
+        tenant = self.registry.tenant(tenant_id)
+        provider = provider_named(tenant.provider)
+        secrets = credentials.resolve_keys(tenant.credentials, provider.credential_keys)
+        return provider.sample(tenant.options, secrets, self.policy)
 
     def changes(self, tenant_id: str, item_code: str | None = None) -> Iterator[tuple[TenantRun, Change]]:
         """Every change that syncs made to a tenant's tables (or to one item), the newest sync first.

@@ -9,6 +9,7 @@ import click
 
 from cata_pipeline.cli.embedded import demo, dev
 from cata_pipeline.cli.history import history
+from cata_pipeline.cli.providers import providers
 from cata_pipeline.cli.registry import tenants
 from cata_pipeline.cli.runs import images, sync
 from cata_pipeline.cli.status import status
@@ -20,5 +21,5 @@ def main() -> None:
     """Keeps each tenant's catalog in step with its POS, without overwriting what its people changed."""
 
 
-for command in (tenants, sync, images, status, history, demo, dev):
+for command in (tenants, providers, sync, images, status, history, demo, dev):
     main.add_command(command)

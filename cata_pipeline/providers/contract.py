@@ -1,28 +1,46 @@
-"""What a provider adapter is: a name, the secrets it needs, the options it takes, and one fetch.
+"""What a provider adapter is: a name, the secrets it needs, the options it takes, one fetch and one look.
 
-Add a provider as one module beside this one that defines a `Provider`, and name it in
-`cata_pipeline.providers.registry`. How items are staged, guarded or written is none of its business.
+Add a provider as one module beside this one (or in a package of its own) that defines a `Provider`, and name it as an
+entry point of `cata_pipeline.providers`. How items are staged, guarded or written is none of its business.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cata_pipeline.addresses import AddressPolicy
-from cata_pipeline.catalog.model import Catalog
+from cata_pipeline.catalog.model import Catalog, Item, Rejection
+from cata_pipeline.providers.option_checks import Option, Options, checked_options
 
-Options = Mapping[str, object]
+
+@dataclass(frozen=True)
+class Sample:
+    """What the first page of a provider's answer maps to.
+
+    Deliberately no `Catalog`: a page is not complete, and must never become a snapshot.
+    """
+
+    items: tuple[Item, ...]
+    rejections: tuple[Rejection, ...] = ()
+    warnings: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
 class Provider:
     """One POS provider.
 
-    `option_problems` returns one sentence for each option that is missing, unknown or wrong (an empty list: all
-    well); it touches no network. `fetch(options, secrets, policy)` returns the complete catalog or raises
-    `ProviderError`; `secrets` has exactly `credential_keys`. It blocks, and may run on several threads at once.
+    `fetch(options, secrets, policy)` returns the complete catalog or raises `ProviderError`; `sample` does the same
+    with the first page only. `secrets` has exactly `credential_keys`, `options` what `option_problems` found nothing
+    wrong with. Both block, and may run on several threads at once.
     """
 
     slug: str
+    name: str
     credential_keys: tuple[str, ...]
-    option_problems: Callable[[Options], list[str]]
+    options: Mapping[str, Option]
     fetch: Callable[[Options, Mapping[str, str], AddressPolicy], Catalog]
+    sample: Callable[[Options, Mapping[str, str], AddressPolicy], Sample]
+
+    def option_problems(self, options: Options) -> list[str]:
+        """One sentence for each option that is missing, unknown or wrong; touches no network."""
+        return checked_options(self.slug, self.options, options)[1]

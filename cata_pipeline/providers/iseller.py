@@ -16,10 +16,11 @@ from datetime import datetime
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.contract import Options, Provider
+from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
-from cata_pipeline.providers.iseller_options import EmptySku, ISellerOptions, option_problems, parse_options
+from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOptions, parse_options
 from cata_pipeline.providers.iseller_rows import product_id, project
+from cata_pipeline.providers.option_checks import Options
 from cata_pipeline.providers.row_fields import moment_of
 from cata_pipeline.providers.urls import origin_of, provider_url
 
@@ -42,24 +43,49 @@ def fetch_catalog(
 
     Raises `ProviderError` when the options are wrong or the catalog is not complete.
     """
-    try:
-        parsed = parse_options(options)
-    except ValueError as error:
-        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
-    patience = replace(
-        patience or Patience(),
-        budget_seconds=parsed.request_budget_seconds,
-        fetch_seconds=parsed.fetch_budget_seconds,
-    )
+    parsed, patience = _parsed(options, patience)
     return asyncio.run(_fetch(parsed, secrets, policy, patience))
+
+
+def sample_catalog(
+    options: Options, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience | None = None
+) -> Sample:
+    """What the first page of products maps to; raises `ProviderError` as `fetch_catalog` does."""
+    parsed, patience = _parsed(options, patience)
+    return asyncio.run(_sample(parsed, secrets, policy, patience))
 
 
 ISELLER = Provider(
     slug="iseller",
+    name="iSeller",
     credential_keys=("api_key", "api_secret"),
-    option_problems=option_problems,
+    options=OPTIONS,
     fetch=fetch_catalog,
+    sample=sample_catalog,
 )
+
+
+def _parsed(options: Options, patience: Patience | None) -> tuple[ISellerOptions, Patience]:
+    try:
+        parsed = parse_options(options)
+    except ValueError as error:
+        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
+    return parsed, replace(
+        patience or Patience(),
+        budget_seconds=parsed.request_budget_seconds,
+        fetch_seconds=parsed.fetch_budget_seconds,
+    )
+
+
+async def _sample(
+    options: ISellerOptions, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience
+) -> Sample:
+    gathered = _Gathered(options.empty_sku)
+    async with JsonClient(policy, patience, secrets.values()) as client:
+        page = await _Store(client, options, secrets).page(1, track_inventory=False)
+    gathered.take(page.rows)
+    catalog = gathered.catalog()
+    return Sample(catalog.items, catalog.rejections, catalog.warnings)
 
 
 async def _fetch(

@@ -37,6 +37,8 @@ COMMANDS = (
     "tenants import",
     "tenants list",
     "tenants retire",
+    "providers list",
+    "providers check",
     "sync",
     "images",
     "status",
