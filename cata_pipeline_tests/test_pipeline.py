@@ -26,11 +26,11 @@ from cata_pipeline.errors import UsageError
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
 from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.providers.conformance.scripted_server import Answer, ScriptedServer, answer, closed_port, running
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS
 from cata_pipeline.settings import Endpoint, Settings
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline_tests.images.pictures import draw
-from cata_pipeline_tests.providers.scripted_server import Answer, ScriptedServer, answer, closed_port, running
 
 LOOPBACK = ip_address("127.0.0.1")
 PRODUCTS, TOKEN, PICTURE = "/api/v2/GetProducts", "/oauth/token", "/latte.jpg"

@@ -5,12 +5,18 @@ entry point of `cata_pipeline.providers`. How items are staged, guarded or writt
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection
 from cata_pipeline.providers.option_checks import Option, Options, checked_options
+
+if TYPE_CHECKING:
+    from cata_pipeline.providers.http import Patience
+
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,21 @@ class Sample:
     items: tuple[Item, ...]
     rejections: tuple[Rejection, ...] = ()
     warnings: Counter[str] = field(default_factory=Counter)
+
+
+class Ask(Protocol[Answer_co]):
+    """Asks a POS over the network; `patience` is for tests, and None where the options say all."""
+
+    def __call__(
+        self,
+        options: Options,
+        secrets: Mapping[str, str],
+        policy: AddressPolicy,
+        patience: "Patience | None" = None,
+        /,
+    ) -> Answer_co:
+        """The answer, complete; raises `ProviderError`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,8 +59,8 @@ class Provider:
     name: str
     credential_keys: tuple[str, ...]
     options: Mapping[str, Option]
-    fetch: Callable[[Options, Mapping[str, str], AddressPolicy], Catalog]
-    sample: Callable[[Options, Mapping[str, str], AddressPolicy], Sample]
+    fetch: "Ask[Catalog]"
+    sample: "Ask[Sample]"
 
     def option_problems(self, options: Options) -> list[str]:
         """One sentence for each option that is missing, unknown or wrong; touches no network."""

@@ -8,7 +8,7 @@ import pytest
 from cata_pipeline.orchestration import resources
 from cata_pipeline.orchestration.alerts import alert_text, run_failure_alert
 from cata_pipeline.orchestration.resources import PipelineResource
-from cata_pipeline_tests.providers.scripted_server import ScriptedServer, answer
+from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer
 
 
 @pytest.fixture(autouse=True)

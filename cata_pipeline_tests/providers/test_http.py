@@ -21,11 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
-from cata_pipeline.providers.json_body import MAX_BODY_BYTES
-from cata_pipeline.providers.network import GuardedNetwork
-from cata_pipeline.providers.pacing import Pacing
-from cata_pipeline_tests.providers.scripted_server import (
+from cata_pipeline.providers.conformance.scripted_server import (
     Answer,
     Canary,
     ScriptedServer,
@@ -35,6 +31,10 @@ from cata_pipeline_tests.providers.scripted_server import (
     hang_up,
     running,
 )
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
+from cata_pipeline.providers.json_body import MAX_BODY_BYTES
+from cata_pipeline.providers.network import GuardedNetwork
+from cata_pipeline.providers.pacing import Pacing
 
 _DEAD = ip_address("127.0.0.2")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -13,10 +13,7 @@ import pytest
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Duplicate, Rejection
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.http import Patience
-from cata_pipeline.providers.iseller import ISELLER, fetch_catalog
-from cata_pipeline.providers.pacing import Pacing
-from cata_pipeline_tests.providers.scripted_server import (
+from cata_pipeline.providers.conformance.scripted_server import (
     Answer,
     Canary,
     ScriptedServer,
@@ -26,6 +23,9 @@ from cata_pipeline_tests.providers.scripted_server import (
     hang_up,
     running,
 )
+from cata_pipeline.providers.http import Patience
+from cata_pipeline.providers.iseller import ISELLER, fetch_catalog
+from cata_pipeline.providers.pacing import Pacing
 
 PRODUCTS = "/api/v2/GetProducts"
 TOKEN = "/oauth/token"

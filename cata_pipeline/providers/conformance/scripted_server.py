@@ -101,6 +101,10 @@ class ScriptedServer:
     def asked(self, path: str) -> list[Received]:
         return [request for request in self.received if request.path == path]
 
+    def answer_to(self, received: Received) -> Answer:
+        """What a request gets."""
+        return self.next_answer(received.path)
+
     def next_answer(self, path: str) -> Answer:
         with self._lock:
             answers = self.answers.get(path) or [answer({"error": "no such path"}, status=404)]
@@ -173,8 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, _Server)
         script = self.server.script
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        script.received.append(Received(self.command, self.path, dict(self.headers.items()), body))
-        script.next_answer(self.path)(self)
+        received = Received(self.command, self.path, dict(self.headers.items()), body)
+        script.received.append(received)
+        script.answer_to(received)(self)
 
     do_GET = _serve  # noqa: N815 the name is http.server's
     do_POST = _serve  # noqa: N815

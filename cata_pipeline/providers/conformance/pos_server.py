@@ -1,0 +1,106 @@
+"""A make-believe POS that the conformance tests tell what to sell and how to misbehave.
+
+A provider's fixture server implements the wire format here, from the vendor's documents and not from the adapter. What
+must come of it is `suite.py`; the faults themselves are `faults.py`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from cata_pipeline.providers.conformance.scripted_server import Answer, Received, ScriptedServer
+from cata_pipeline.providers.contract import Provider
+
+
+@dataclass(frozen=True)
+class Sold:
+    """One sellable product as the tests think of it; a fixture server writes it in its own way.
+
+    `code` is the SKU, None where it has none. Fields that a provider does not have are ignored. `more` is merged into
+    the row as it goes over the wire: unknown fields, wrong types.
+    """
+
+    code: object
+    name: object = "Kopi Susu"
+    identity: str = ""
+    active: bool = True
+    description: str | None = None
+    category: str | None = None
+    image: str | None = None
+    updated_at: str = "2026-03-01T08:00:00Z"
+    more: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def provider_id(self) -> str:
+        """What identifies the row for the provider, whatever its SKU."""
+        return self.identity or f"id-of-{self.code}"
+
+
+class PosServer(ScriptedServer):
+    """Serves `pages` of products in a provider's wire format, unless a page is to misbehave.
+
+    `takes_empty_object` is set where the vendor itself answers `{}` for an empty last page.
+    """
+
+    provider: ClassVar[Provider]
+    takes_empty_object: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: list[Sequence[Sold]] = [()]
+        self.is_stuck = False
+        """Answers the first page again whatever page is asked for, with more to come."""
+        self._faults: dict[int, list[Answer]] = {}
+
+    @abstractmethod
+    def options(self) -> dict[str, object]:
+        """A tenant's options that lead here."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def secrets(self) -> dict[str, str]:
+        """The credentials that are accepted; each value is unlike anything else that is sent."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def page_asked_for(self, received: Received) -> int | None:
+        """Which page of products a request asks for, from 1; None for any other request."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def page(self, number: int, products: Sequence[Sold], *, is_last: bool) -> Answer:
+        """One page in the wire format."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def other(self, received: Received) -> Answer:
+        """The answer to a request that is not for a page of products."""
+        raise NotImplementedError
+
+    def sell(self, *pages: Sequence[Sold]) -> None:
+        """These products, page by page; an empty page in the middle is one."""
+        self.pages = list(pages) or [()]
+
+    def misbehave(self, page: int, *answers: Answer) -> None:
+        """Answer requests for this page so, one after the other, and properly after the last."""
+        self._faults[page] = list(answers)
+
+    def misbehave_for_ever(self, page: int, answer: Answer) -> None:
+        """Answer every request for this page so."""
+        self._faults[page] = [answer] * 1_000
+
+    def answer_to(self, received: Received) -> Answer:
+        """The fault that is due, else the page, else whatever else was asked for."""
+        number = self.page_asked_for(received)
+        if number is None:
+            return self.other(received)
+        if faults := self._faults.get(number):
+            return faults.pop(0)
+        if self.is_stuck:
+            return self.page(1, self.pages[0], is_last=False)
+        return self.page(number, self.pages[number - 1], is_last=number == len(self.pages))
+
+    def pages_asked_for(self) -> list[int]:
+        """Every page that was asked for, in order."""
+        return [number for received in self.received if (number := self.page_asked_for(received)) is not None]

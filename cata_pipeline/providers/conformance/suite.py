@@ -1,0 +1,255 @@
+"""The tests that every provider must pass, whoever wrote it: a catalog is complete and exact, or there is none.
+
+Add a test here when a rule holds for each POS. A provider's own rules (variants, modifiers, presence) are tested beside
+it. Use:
+
+    class TestMyProvider(ProviderConformance):
+        server_class = MyPosServer
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, Catalog, Item
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.conformance.faults import EMPTY_OBJECT, ERROR_OBJECT, FINAL, PASSING, Fault
+from cata_pipeline.providers.conformance.pos_server import PosServer, Sold
+from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, running
+from cata_pipeline.providers.contract import Sample
+from cata_pipeline.providers.http import Patience
+from cata_pipeline.providers.pacing import Pacing
+
+PAGES = ([Sold("K-1"), Sold("K-2")], [Sold("K-3"), Sold("K-4")], [Sold("K-5")])
+CODES = ["K-1", "K-2", "K-3", "K-4", "K-5"]
+PARAMETRIZED = pytest.mark.parametrize
+
+
+async def _no_rest(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+class ProviderConformance:
+    """What holds for every POS; a subclass names its fixture server."""
+
+    server_class: ClassVar[type[PosServer]]
+
+    @pytest.fixture
+    def pos(self) -> Iterator[PosServer]:
+        """The fixture server, running, with three pages of products."""
+        with running(self.server_class()) as server:
+            server.sell(*PAGES)
+            yield server
+
+    def fetch(self, pos: PosServer, policy: AddressPolicy | None = None, **options: object) -> Catalog:
+        """The catalog, without the rests between tries; whatever goes wrong tells no secret."""
+        patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
+        try:
+            return pos.provider.fetch(pos.options() | options, pos.secrets(), policy or pos.policy, patience)
+        except ProviderError as error:
+            for secret in pos.secrets().values():
+                assert secret not in str(error)
+            raise
+
+    def items(self, pos: PosServer, *products: Sold) -> dict[str, Item]:
+        """What a one-page catalog of these products becomes, by code."""
+        pos.sell(products)
+        return {item.item_code: item for item in self.fetch(pos).items}
+
+    def test_every_page_is_in_the_catalog_sorted_by_code(self, pos: PosServer) -> None:
+        catalog = self.fetch(pos)
+        assert [item.item_code for item in catalog.items] == CODES
+        assert (catalog.rejections, catalog.duplicates) == ((), ())
+
+    def test_the_same_store_gives_the_same_catalog(self, pos: PosServer) -> None:
+        assert self.fetch(pos) == self.fetch(pos)
+
+    def test_an_empty_store_is_a_complete_catalog_of_nothing(self, pos: PosServer) -> None:
+        pos.sell(())
+        assert self.fetch(pos).items == ()
+
+    def test_a_short_or_empty_page_in_the_middle_is_not_the_end(self, pos: PosServer) -> None:
+        pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-3")], [], [Sold("K-4")])
+        assert [item.item_code for item in self.fetch(pos).items] == ["K-1", "K-2", "K-3", "K-4"]
+
+    def test_a_pager_that_repeats_itself_is_an_error_and_not_asked_for_ever(self, pos: PosServer) -> None:
+        pos.is_stuck = True
+        with pytest.raises(ProviderError):
+            self.fetch(pos)
+        assert len(pos.pages_asked_for()) < 10
+
+    @PARAMETRIZED("fault", PASSING, ids=str)
+    @PARAMETRIZED("page", [1, 3])
+    def test_a_fault_that_passes_costs_nothing(self, pos: PosServer, fault: Fault, page: int) -> None:
+        pos.misbehave(page, fault.make(pos))
+        assert [item.item_code for item in self.fetch(pos).items] == CODES
+
+    @PARAMETRIZED("fault", [*FINAL, ERROR_OBJECT], ids=str)
+    def test_a_page_that_cannot_be_had_is_no_end_and_there_is_no_catalog(self, pos: PosServer, fault: Fault) -> None:
+        pos.misbehave_for_ever(2, fault.make(pos))
+        with pytest.raises(ProviderError):
+            self.fetch(pos, request_budget_seconds=1)
+        assert len(pos.pages_asked_for()) < 10
+        assert 3 not in pos.pages_asked_for()
+
+    def test_an_empty_object_is_a_page_only_where_the_vendor_says_so(self, pos: PosServer) -> None:
+        pos.misbehave_for_ever(1, EMPTY_OBJECT.make(pos))
+        if pos.takes_empty_object:
+            assert self.fetch(pos).items == ()
+            return
+        with pytest.raises(ProviderError):
+            self.fetch(pos)
+
+    @PARAMETRIZED("status", [400, 403, 404])
+    def test_a_final_refusal_is_asked_once(self, pos: PosServer, status: int) -> None:
+        pos.misbehave_for_ever(1, answer({"message": "no"}, status=status))
+        with pytest.raises(ProviderError):
+            self.fetch(pos)
+        assert pos.pages_asked_for() == [1]
+
+    def test_a_redirect_takes_no_secret_along(self, pos: PosServer) -> None:
+        with running(ScriptedServer()) as thief:
+            pos.misbehave_for_ever(1, answer(b"", status=307, headers={"Location": f"{thief.origin}/"}))
+            ports = AddressPolicy(pos.policy.allowed | thief.policy.allowed)
+            with pytest.raises(ProviderError):
+                self.fetch(pos, ports)
+            assert thief.connections == 0
+
+    def test_a_private_address_that_is_not_allowed_gets_no_connection(self, pos: PosServer) -> None:
+        with pytest.raises(ProviderError):
+            self.fetch(pos, AddressPolicy(frozenset()))
+        assert pos.connections == 0
+
+    def test_wrong_credentials_are_an_error_at_once(self, pos: PosServer) -> None:
+        pos.misbehave_for_ever(1, answer({"message": "who are you"}, status=401))
+        with pytest.raises(ProviderError):
+            self.fetch(pos)
+        assert len(pos.pages_asked_for()) <= 2
+
+    def test_codes_are_kept_byte_for_byte(self, pos: PosServer) -> None:
+        codes = ["lat", "LAT", "ＬＡＴ", "café", "cafe\u0301", " K ", "K", "007", "0", "ß", "a/b c'\"\\", "🍜"]
+        sold = [Sold(code, identity=f"id-{number}") for number, code in enumerate(codes)]
+        assert set(self.items(pos, *sold)) == set(codes)
+
+    def test_the_names_are_kept_as_they_are(self, pos: PosServer) -> None:
+        names = ["Nasi  Goreng ", "Kopi\u00a0Susu", "Mie 🍜", "<b>Teh</b>", 'O\'Brien \\ "x"', "x" * 5_000]
+        items = self.items(pos, *(Sold(f"K-{number}", name) for number, name in enumerate(names)))
+        assert [items[f"K-{number}"].name for number in range(len(names))] == names
+
+    @PARAMETRIZED("name", ["Kopi\u0000Susu", "Kopi\ud800", "", "   ", None, 5, ["Kopi"]], ids=repr)
+    def test_a_name_that_is_none_costs_its_own_product_only(self, pos: PosServer, name: object) -> None:
+        pos.sell([Sold("K-1"), Sold("K-2", name), Sold("K-3")])
+        catalog = self.fetch(pos)
+        assert {"K-1", "K-3"} <= {item.item_code for item in catalog.items}
+        assert "K-2" not in {item.item_code for item in catalog.items}
+        [rejection] = catalog.rejections
+        assert rejection.item_code == "K-2"
+        assert rejection.reason
+
+    @PARAMETRIZED("code", ["K\u0000", "K\ud800", "k" * (MAX_ITEM_CODE_BYTES + 1), ["K"], {"k": 1}, True, 1.5], ids=repr)
+    def test_a_code_that_cannot_be_one_costs_its_own_product_only(self, pos: PosServer, code: object) -> None:
+        pos.sell([Sold("K-1"), Sold(code, identity="id-odd"), Sold("K-3")])
+        catalog = self.fetch(pos)
+        assert [item.item_code for item in catalog.items] == ["K-1", "K-3"]
+        assert len(catalog.rejections) == 1
+
+    @PARAMETRIZED("code", [None, ""], ids=repr)
+    def test_a_product_without_code_never_gets_somebody_elses(self, pos: PosServer, code: object) -> None:
+        pos.sell([Sold("K-1"), Sold(code, identity="id-without"), Sold("K-3")])
+        catalog = self.fetch(pos)
+        left = {item.item_code for item in catalog.items} - {"K-1", "K-3"}
+        assert left in ({"id-without"}, set())
+        assert len(catalog.items) + len(catalog.rejections) == 3
+
+    def test_a_code_of_nothing_but_spaces_is_rejected(self, pos: PosServer) -> None:
+        pos.sell([Sold("K-1"), Sold("  \t", identity="id-blank")])
+        catalog = self.fetch(pos)
+        assert [item.item_code for item in catalog.items] == ["K-1"]
+        assert len(catalog.rejections) == 1
+
+    def test_a_whole_number_as_code_keeps_every_digit(self, pos: PosServer) -> None:
+        assert set(self.items(pos, Sold(9007199254740993))) == {"9007199254740993"}
+
+    def test_two_products_with_one_code_are_united_and_the_loser_is_told(self, pos: PosServer) -> None:
+        old = Sold("K-1", "Old", identity="id-old", updated_at="2025-01-01T00:00:00Z")
+        new = Sold("K-1", "New", identity="id-new", updated_at="2026-01-01T00:00:00Z")
+        for pages in (([old], [new]), ([new], [old]), ([old, new],)):
+            pos.sell(*pages)
+            catalog = self.fetch(pos)
+            assert [item.name for item in catalog.items] == ["New"]
+            assert [(d.item_code, d.provider_id) for d in catalog.duplicates] == [
+                ("K-1", catalog.duplicates[0].provider_id)
+            ]
+
+    def test_a_product_that_moves_between_pages_is_there_once(self, pos: PosServer) -> None:
+        pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-2"), Sold("K-3")])
+        catalog = self.fetch(pos)
+        assert [item.item_code for item in catalog.items] == ["K-1", "K-2", "K-3"]
+        assert catalog.duplicates == ()
+
+    def test_unknown_fields_pass_by(self, pos: PosServer) -> None:
+        strange = Sold("K-1", more={"brand_new_field": {"deep": [1, None, "x"]}})
+        assert set(self.items(pos, strange)) == {"K-1"}
+
+    def test_an_inactive_product_is_told_as_inactive(self, pos: PosServer) -> None:
+        items = self.items(pos, Sold("K-1"), Sold("K-2", active=False))
+        assert {code: item.is_active for code, item in items.items()} == {"K-1": True, "K-2": False}
+
+    def test_description_category_and_picture_arrive(self, pos: PosServer) -> None:
+        image = "https://cdn.example.com/kopi.jpg?v=2"
+        described = Sold("K-1", description="Strong & sweet", category="Coffee", image=image)
+        item = self.items(pos, described, Sold("K-2"))["K-1"]
+        assert (item.description, item.category, item.external_image_url) == ("Strong & sweet", "Coffee", image)
+
+    def test_prices_are_nowhere_in_the_catalog(self, pos: PosServer) -> None:
+        fields = {name for item in self.fetch(pos).items for name in item.__dataclass_fields__}
+        assert not {name for name in fields if "price" in name or "cost" in name}
+
+    def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
+        patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
+        sample = pos.provider.sample(pos.options(), pos.secrets(), pos.policy, patience)
+        assert isinstance(sample, Sample)
+        assert [item.item_code for item in sample.items] == ["K-1", "K-2"]
+        assert pos.pages_asked_for() == [1]
+
+    def test_fetches_on_several_threads_do_not_disturb_each_other(self, pos: PosServer) -> None:
+        with ThreadPoolExecutor(4) as threads:
+            catalogs = list(threads.map(lambda _: self.fetch(pos), range(4)))
+        assert all([item.item_code for item in catalog.items] == CODES for catalog in catalogs)
+
+    def test_secrets_are_sent_to_the_pos_alone_and_never_in_an_address(self, pos: PosServer) -> None:
+        self.fetch(pos)
+        for received in pos.received:
+            for secret in pos.secrets().values():
+                assert secret not in received.path
+
+    def test_an_unknown_option_is_named_with_the_known_ones(self, pos: PosServer) -> None:
+        [problem] = pos.provider.option_problems(pos.options() | {"no_such_option": 1})
+        assert problem.startswith(f"no_such_option is no option of {pos.provider.slug}; known are ")
+
+    def test_every_option_says_what_it_means(self, pos: PosServer) -> None:
+        assert all(option.meaning for option in pos.provider.options.values())
+
+    def test_a_required_option_that_is_missing_is_named(self, pos: PosServer) -> None:
+        for name, option in pos.provider.options.items():
+            if option.required:
+                problems = pos.provider.option_problems({k: v for k, v in pos.options().items() if k != name})
+                assert any(problem.startswith(f"{name} is missing") for problem in problems)
+
+    def test_wrong_options_fail_before_anything_is_sent(self, pos: PosServer) -> None:
+        with pytest.raises(ProviderError):
+            self.fetch(pos, no_such_option=1)
+        assert pos.connections == 0
+
+    def test_the_budget_of_the_whole_fetch_ends_it(self, pos: PosServer) -> None:
+        pos.misbehave_for_ever(3, pos.stall(b""))
+        with pytest.raises(ProviderError, match="not complete after 1 s"):
+            self.fetch(pos, fetch_budget_seconds=1)
+
+    def test_the_options_can_be_kept_as_json(self, pos: PosServer) -> None:
+        assert json.loads(json.dumps(pos.options())) == pos.options()

@@ -1,0 +1,8 @@
+"""Every provider of ours against the tests that each must pass."""
+
+from cata_pipeline.providers.conformance.suite import ProviderConformance
+from cata_pipeline_tests.providers.iseller_pos import ISellerPos
+
+
+class TestISeller(ProviderConformance):
+    server_class = ISellerPos
