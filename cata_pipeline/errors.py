@@ -15,11 +15,21 @@
 A message names what was expected, what was found, and the next step. A `TenantError` need not name
 its tenant: whoever reports it does. No message may hold a password, a token or a whole URL with
 credentials. Errors that concern a single image live in `cata_pipeline.images`.
+
+Each class bears a word, its `kind`, by which failures are counted; it is kept in the control database, so a word in use
+is never changed.
 """
+
+from typing import ClassVar
+
+UNFORESEEN = "unforeseen"
+"""The word of an error that is none of these."""
 
 
 class CataError(Exception):
     """Something went wrong that an operator can understand and act on."""
+
+    kind: ClassVar[str] = "other"
 
 
 class SettingsError(CataError):
@@ -27,6 +37,8 @@ class SettingsError(CataError):
 
     `problems` holds one sentence a variable; the message joins them, one a line.
     """
+
+    kind = "settings"
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -36,34 +48,52 @@ class SettingsError(CataError):
 class UsageError(CataError):
     """A command, a tenants file or a run configuration is wrong; nothing was done."""
 
+    kind = "usage"
+
 
 class TenantError(CataError):
     """One tenant could not be served; nothing half written remains."""
+
+    kind = "tenant"
 
 
 class ProviderError(TenantError):
     """The POS did not deliver a complete catalog, so there is no snapshot."""
 
+    kind = "provider"
+
 
 class ContractError(TenantError):
     """The tenant database lacks tables, columns or keys that a sync needs."""
+
+    kind = "contract"
 
 
 class GuardRefusedError(TenantError):
     """The plan is implausible; nothing was written."""
 
+    kind = "guard"
+
 
 class TenantBusyError(TenantError):
     """Another run holds this tenant's lock."""
+
+    kind = "busy"
 
 
 class StorageError(TenantError):
     """The bucket did not take or return an object."""
 
+    kind = "storage"
+
 
 class StoppedError(TenantError):
     """The run was ended before this tenant was served completely; what was finished until then stays."""
 
+    kind = "stopped"
+
 
 class DatabaseError(TenantError):
     """The tenant database refused a statement or could not be reached."""
+
+    kind = "database"

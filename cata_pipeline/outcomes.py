@@ -42,7 +42,7 @@ class SyncOrder:
 
 @dataclass(frozen=True)
 class SyncOutcome:
-    """What a sync did for one tenant; `error` says why it stopped, None when it did not.
+    """What a sync did for one tenant; `error` says why it stopped, None when it did not, and `error_kind` in a word.
 
     `snapshot` is the one that was taken (`fetched`) or replayed. `stale` names the longest stale items; it is empty
     where that is not on record.
@@ -55,6 +55,7 @@ class SyncOutcome:
     stale: tuple[StaleItem, ...] = ()
     seconds_fetch: float = 0.0
     error: str | None = None
+    error_kind: str | None = None
 
     @property
     def counts(self) -> Counts:
@@ -86,11 +87,12 @@ class SyncOutcome:
 
 @dataclass(frozen=True)
 class ImageOutcome:
-    """What an image copy did for one tenant; `error` says why it stopped, None when it did not."""
+    """What an image copy did for one tenant; `error` and `error_kind` are as of a sync."""
 
     tenant_id: str
     result: ImageResult | None = None
     error: str | None = None
+    error_kind: str | None = None
 
     @property
     def counts(self) -> Counts:

@@ -20,8 +20,8 @@ from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.batch import each_served
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
-from cata_pipeline.control.database import open_control_database
-from cata_pipeline.errors import CataError, UsageError
+from cata_pipeline.control.database import ControlDatabaseError, open_control_database
+from cata_pipeline.errors import UNFORESEEN, CataError, UsageError
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
@@ -144,7 +144,7 @@ class Pipeline:
                 if outcome.report and not order.dry_run:
                     outcome = self._with_stale(outcome, outcome.report, started)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
-            outcome = replace(outcome, error=_explain(tenant_id, error))
+            outcome = replace(outcome, error=_explain(tenant_id, error), error_kind=_kind(error))
         if not order.dry_run:
             self._record("sync", started, run_id, outcome)
         _log("synced", outcome)
@@ -183,7 +183,7 @@ class Pipeline:
                 )
             outcome = replace(outcome, result=result)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
-            outcome = replace(outcome, error=_explain(tenant_id, error))
+            outcome = replace(outcome, error=_explain(tenant_id, error), error_kind=_kind(error))
         self._record("images", started, run_id, outcome)
         _log("copied the pictures of", outcome)
         return outcome
@@ -315,6 +315,8 @@ class Pipeline:
             changes_path=report.changes_path if report else None,
             error=outcome.error,
             counts=outcome.counts,
+            error_kind=outcome.error_kind,
+            skipped=report.skipped if report else None,
         )
         try:
             for attempt in Retrying(
@@ -340,6 +342,13 @@ def _explain(tenant_id: str, error: Exception) -> str:
     return (
         f"Unexpected {type(error).__name__}; the log of this run has the trace. Nothing else of the batch is affected."
     )
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, CataError):
+        return error.kind
+    went_away = isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError)
+    return ControlDatabaseError.kind if went_away else UNFORESEEN
 
 
 def _log(verb: str, outcome: SyncOutcome | ImageOutcome) -> None:

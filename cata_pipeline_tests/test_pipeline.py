@@ -211,7 +211,21 @@ FAULTS = {
     "retired": (r"'retired' was retired on \d{4}", "To serve it again, run"),
     BUG: ("Unexpected ZeroDivisionError", "the log of this run has the trace"),
 }
+KINDS = dict.fromkeys(FAULTS, "provider") | {
+    "emptied": "guard",
+    "no-tables": "contract",
+    "lacks-columns": "contract",
+    GONE: "storage",
+    "database-is-down": "database",
+    "database-is-absent": "database",
+    "unset-credentials": "credentials",
+    "never-registered": "tenant",
+    "retired": "tenant",
+    BUG: "unforeseen",
+}
 FINE = ("fine", "fine-too")
+LACKING = "column items.original_description is absent"
+"""What the reference schema itself lacks."""
 SNAPSHOT_TAKEN = {"emptied", "no-tables", "lacks-columns", "database-is-down", "database-is-absent"}
 
 
@@ -354,6 +368,7 @@ def test_what_became_of_a_tenant_is_on_record(batch: Batch, fleet: Fleet, tenant
     assert (run.run_id, run.error, dict(run.counts)) == ("run-of-faults", outcome.error, outcome.counts)
     assert run.snapshot_id == (outcome.snapshot.id if outcome.snapshot else None)
     assert run.started_at < run.finished_at
+    assert (run.error_kind, run.skipped) == ((KINDS[tenant_id], None) if tenant_id in KINDS else (None, [LACKING]))
 
 
 def test_no_secret_is_in_any_message_log_or_record(batch: Batch, fleet: Fleet) -> None:
@@ -497,6 +512,20 @@ def test_the_same_catalog_again_writes_no_row(fleet: Fleet, new_id: Callable[[st
     assert (run.changes_path, again.report and again.report.changes_path) == (None, None)
 
 
+def test_what_a_tenant_database_lacks_is_on_record(fleet: Fleet, new_id: Callable[[str], str]) -> None:
+    till = fleet.till(product())
+    tenant_id = fleet.add(new_id("narrow"), till.origin)
+    fleet.sql(tenant_id, "ALTER TABLE items DROP COLUMN variant_group; DROP TABLE item_bundle_components")
+    pipeline = fleet.pipeline(till)
+    assert pipeline.sync(tenant_id, SyncOrder(), "run-1").error is None
+    run = pipeline.history.newest([tenant_id])[tenant_id, "sync"]
+    assert run.skipped == [
+        LACKING,
+        "column items.variant_group is absent",
+        "table item_bundle_components is absent",
+    ]
+
+
 def test_a_refused_plan_passes_with_an_allowance_for_that_run_alone(fleet: Fleet, new_id: Callable[[str], str]) -> None:
     many = [product(f"I{number:02}") for number in range(30)]
     till = fleet.till(*many)
@@ -600,6 +629,9 @@ def test_a_failed_image_copy_stops_no_other_tenant_and_is_on_record(
     assert "Traceback" not in caplog.text, "all of these were to be expected"
     assert not SECRETS.search(caplog.text + str(outcomes))
     _are_recorded(fleet, ids, outcomes)
+    newest = fleet.pipeline().history.newest(ids)
+    kinds = {tenant_id: newest[tenant_id, "images"].error_kind for tenant_id in ids}
+    assert kinds == {unreachable: "database", bare: "database", "never-registered": "tenant", served: None}
 
 
 def _are_recorded(fleet: Fleet, ids: Sequence[str], outcomes: dict[str, ImageOutcome]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from cata_pipeline.errors import CataError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a test holds it against the migrations folder, so that checking needs no Alembic import."""
 
 _MIGRATION_LOCK = 0x63617461  # any constant that no other program uses in this database
@@ -25,6 +25,8 @@ _opening = threading.Lock()
 
 class ControlDatabaseError(CataError):
     """The control database cannot be reached or migrated; no tenant can be served without it."""
+
+    kind = "control"
 
 
 @functools.cache

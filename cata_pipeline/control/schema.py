@@ -59,6 +59,8 @@ tenant_runs = sa.Table(
     sa.Column("changes_path", sa.Text, comment="object name in the snapshot bucket"),
     sa.Column("error", sa.Text, comment="null: the tenant was served"),
     sa.Column("counts", pg.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("error_kind", sa.Text, comment="the error's word in errors.py"),
+    sa.Column("skipped", pg.JSONB(none_as_null=True), comment="what the tenant database lacks; null: nobody looked"),
     sa.CheckConstraint("kind in ('sync', 'images')", name="kind"),
     sa.Index(None, "tenant_id", "kind", "finished_at"),
 )

@@ -29,6 +29,8 @@ _CLOSED = "The run was ended before a picture was inspected; it is due as before
 class DecoderError(TenantError):
     """A decoding process does not even start, so no picture can be judged."""
 
+    kind = "decoder"
+
 
 class Inspector:
     """The decoding processes of this process: a context manager that several threads share.

@@ -21,6 +21,8 @@ EXPECTED = "env:NAME or gcp-secret:projects/PROJECT/secrets/SECRET"
 class CredentialsError(TenantError):
     """A reference names nothing, or what it names is not what the provider needs."""
 
+    kind = "credentials"
+
 
 def is_reference(text: str) -> bool:
     """Whether `text` has the form of a reference; says nothing about what it names."""

@@ -19,7 +19,11 @@ from cata_pipeline.control.schema import image_urls, tenant_runs
 
 @dataclass(frozen=True)
 class TenantRun:
-    """One tenant served (or not, then `error` says why) by one run; `kind` is sync or images. Times are UTC."""
+    """One tenant served (or not, then `error` says why) by one run; `kind` is sync or images. Times are UTC.
+
+    `error_kind` is the error's word in `cata_pipeline.errors`. `skipped` names what the tenant database lacks; None
+    where a run did not look, or is older than that record.
+    """
 
     tenant_id: str
     kind: str
@@ -30,6 +34,8 @@ class TenantRun:
     changes_path: str | None
     error: str | None
     counts: Mapping[str, int | float]
+    error_kind: str | None = None
+    skipped: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

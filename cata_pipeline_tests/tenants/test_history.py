@@ -30,7 +30,9 @@ FAILED = replace(
     changes_path=None,
     error="The POS — it's “closed”.",
     counts={},
+    error_kind="provider",
 )
+NARROW = replace(SYNC, tenant_id="narrow", skipped=["column items.variant_group is absent"])
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def history(control: Engine) -> History:
 def test_a_run_is_read_back_as_it_was_recorded(history: History) -> None:
     history.record(SYNC)
     history.record(FAILED)
-    assert history.newest(["kopi-kita"]) == {("kopi-kita", "sync"): FAILED}
+    history.record(NARROW)
+    assert history.newest(["kopi-kita", "narrow"]) == {("kopi-kita", "sync"): FAILED, ("narrow", "sync"): NARROW}
 
 
 def test_the_newest_run_of_each_tenant_and_kind_is_told(history: History) -> None:
