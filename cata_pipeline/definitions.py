@@ -7,6 +7,7 @@ import dagster as dg
 
 from cata_pipeline.orchestration.alerts import run_failure_alert
 from cata_pipeline.orchestration.assets import catalog_sync, image_objects
+from cata_pipeline.orchestration.fleet import check_fleet, fleet_check, fleet_health
 from cata_pipeline.orchestration.jobs import copy_images, sync_tenants
 from cata_pipeline.orchestration.registry_sensor import tenant_registry_sensor
 from cata_pipeline.orchestration.resources import PipelineResource
@@ -14,9 +15,9 @@ from cata_pipeline.orchestration.schedules import daily_image_sweep, nightly_res
 from cata_pipeline.orchestration.sensors import image_copy_sensor
 
 defs = dg.Definitions(
-    assets=[catalog_sync, image_objects],
-    jobs=[sync_tenants, copy_images],
-    schedules=[nightly_resync, daily_image_sweep],
+    assets=[catalog_sync, image_objects, fleet_health],
+    jobs=[sync_tenants, copy_images, check_fleet],
+    schedules=[nightly_resync, daily_image_sweep, fleet_check],
     sensors=[tenant_registry_sensor, image_copy_sensor, run_failure_alert],
     resources={"pipeline": PipelineResource()},
     executor=dg.in_process_executor,

@@ -46,7 +46,7 @@ def image_events(
     metadata |= {"gcs": dg.MetadataValue.path(f"gs://{bucket}/{prefix}"), "browse": _browse(bucket, prefix)}
     failures = outcome.result.failures
     if failures:
-        metadata["failures"] = _table(
+        metadata["failures"] = table(
             ("item_code", "host", "reason", "next_try"),
             [(f.item_code, f.host, f.reason, f"{f.next_try_at:%Y-%m-%d %H:%M} UTC") for f in failures],
         )
@@ -97,7 +97,7 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
     if report.stale_codes:
         metadata["stale_sample"] = _stale_table(outcome, report)
     if report.rejections:
-        metadata["rejected_sample"] = _table(
+        metadata["rejected_sample"] = table(
             ("item_code", "provider_id", "reason"),
             [(r.item_code or "", r.provider_id or "", r.reason) for r in report.rejections],
         )
@@ -115,7 +115,7 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
 def _stale_table(outcome: "SyncOutcome", report: "ReconcileReport") -> dg.TableMetadataValue:
     """The longest stale items; where that is not on record, the first ones without a time."""
     rows = [(item.item_code, f"{item.since:%Y-%m-%d %H:%M} UTC") for item in outcome.stale]
-    return _table(("item_code", "since"), rows or [(code, "") for code in report.stale_codes[:_STALE_ROWS]])
+    return table(("item_code", "since"), rows or [(code, "") for code in report.stale_codes[:_STALE_ROWS]])
 
 
 def _guards_table(report: "ReconcileReport") -> dg.TableMetadataValue:
@@ -129,7 +129,7 @@ def _guards_table(report: "ReconcileReport") -> dg.TableMetadataValue:
         )
         for finding in report.findings
     ]
-    return _table(("guard", "count", "limit", "allowed", "verdict"), rows)
+    return table(("guard", "count", "limit", "allowed", "verdict"), rows)
 
 
 def _changes_table(report: "ReconcileReport") -> dg.TableMetadataValue:
@@ -137,12 +137,17 @@ def _changes_table(report: "ReconcileReport") -> dg.TableMetadataValue:
         (c.table, c.action, c.item_code, c.column or "", c.old if c.old is not None else "", c.new or "")
         for c in report.sample
     ]
-    return _table(("table", "action", "item_code", "column", "old", "new"), rows)
+    return table(("table", "action", "item_code", "column", "old", "new"), rows)
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.TableMetadataValue:
+def table(
+    names: Sequence[str], rows: Sequence[Sequence[str]], longest: int = _CELL_CHARACTERS
+) -> dg.TableMetadataValue:
+    """Rows of text under their names; a cell longer than `longest` characters is cut."""
     schema = dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in names])
-    records = [dg.TableRecord({name: _short(cell) for name, cell in zip(names, row, strict=True)}) for row in rows]
+    records = [
+        dg.TableRecord({name: _short(cell, longest) for name, cell in zip(names, row, strict=True)}) for row in rows
+    ]
     return dg.MetadataValue.table(records=records, schema=schema)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
     from cata_pipeline.pipeline import Pipeline
 
 
@@ -18,6 +20,16 @@ class PipelineResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def get(self) -> "Pipeline":
         """The pipeline. Raises `SettingsError` naming every variable that is missing or wrong."""
         return _pipeline()
+
+    def control(self) -> "Engine":
+        """The control database alone, for runs that need no more: what serves tenants takes a second to import.
+
+        Raises `SettingsError` as `get` does, and `ControlDatabaseError` when the database cannot be reached.
+        """
+        from cata_pipeline.control.database import open_control_database
+        from cata_pipeline.settings import Settings
+
+        return open_control_database(Settings.from_environment().control_database)
 
 
 @functools.cache

@@ -31,7 +31,7 @@ def test_the_definitions_load_in_a_fresh_interpreter_without_environment(tmp_pat
 def test_the_names_of_the_contract_are_there() -> None:
     repository = defs.get_repository_def()
     keys = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
-    assert keys == {"provider_catalog_snapshot", "reconciled_items", "image_objects"}
+    assert keys == {"provider_catalog_snapshot", "reconciled_items", "image_objects", "fleet_health"}
     assert {"sync_tenants", "copy_images"} <= set(repository.job_names)
     assert "nightly_resync" in [schedule.name for schedule in repository.schedule_defs]
     assert {"tenant_registry_sensor", "image_copy_sensor", "run_failure_alert"} <= {
@@ -46,10 +46,10 @@ def test_everything_that_triggers_runs_by_default() -> None:
     assert {s.default_status for s in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 
 
-@pytest.mark.parametrize("key", ["provider_catalog_snapshot", "reconciled_items", "image_objects"])
+@pytest.mark.parametrize("key", ["provider_catalog_snapshot", "reconciled_items", "image_objects", "fleet_health"])
 def test_an_asset_says_what_it_is_whose_it_is_and_what_to_do_when_it_fails(key: str) -> None:
     spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey(key))
     assert spec.owners
     assert spec.kinds
-    assert spec.group_name in {"catalog", "images"}
+    assert spec.group_name in {"catalog", "images", "fleet"}
     assert "If it fails" in (spec.description or "")
