@@ -53,10 +53,17 @@ def open_pipeline() -> "Pipeline":
     return Pipeline(Settings.from_environment())
 
 
-def chosen(tenant_ids: Sequence[str], *, everyone: bool) -> list[str]:
-    """The tenants that a command is to serve; raises `UsageError` for none, unknown and retired ones."""
-    if bool(tenant_ids) == everyone:
+def chosen(tenant_ids: Sequence[str], *, everyone: bool, failed: str | None = None) -> list[str]:
+    """The tenants that a command is to serve; raises `UsageError` for none, unknown and retired ones.
+
+    `failed` (sync or images) chooses those whose newest run of that kind failed: none of them is an answer too.
+    """
+    if [bool(tenant_ids), everyone, failed is not None].count(True) != 1:
         raise UsageError("Name the tenants, or say --all for every registered one.")
+    if failed is not None:
+        from cata_pipeline.tenants.fleet import failed_ids
+
+        return failed_ids(open_pipeline().control, failed)
     registry = open_pipeline().registry
     active = registry.active_ids()
     if everyone:

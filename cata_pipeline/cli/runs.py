@@ -28,6 +28,7 @@ def _ceilings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 @click.command()
 @tenant_ids
 @everyone
+@click.option("--failed", is_flag=True, help="Every tenant whose newest sync failed.")
 @click.option("--dry-run", is_flag=True, help="Stop after the plan and show it; write nothing.")
 @click.option("--from-snapshot", metavar="SNAPSHOT", help="Apply this stored snapshot instead of fetching one.")
 @click.option(
@@ -42,6 +43,7 @@ def _ceilings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 def sync(
     tenant_ids: tuple[str, ...],
     everyone: bool,  # noqa: FBT001
+    failed: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     from_snapshot: str | None,
     allow: dict[str, int],
@@ -51,26 +53,51 @@ def sync(
     from cata_pipeline.reconcile.guard import check_allowances
 
     check_allowances(allow)
-    if from_snapshot and (everyone or len(tenant_ids) != 1):
+    if from_snapshot and (everyone or failed or len(tenant_ids) != 1):
         raise UsageError("--from-snapshot replays one tenant's snapshot: name exactly one tenant.")
     config = {"dry_run": dry_run, "allow": allow}
     if from_snapshot:
         config["from_snapshot"] = from_snapshot
-    _run("sync_tenants", "catalog_sync", chosen(tenant_ids, everyone=everyone), config, as_json=as_json)
+    ids = chosen(tenant_ids, everyone=everyone, failed="sync" if failed else None)
+    if not ids:
+        _tell_none_failed("sync", as_json=as_json)
+        return
+    _run("sync_tenants", "catalog_sync", ids, config, as_json=as_json)
 
 
 @click.command()
 @tenant_ids
 @everyone
+@click.option("--failed", is_flag=True, help="Every tenant whose newest image copy failed.")
 @click.option("--unreferenced", is_flag=True, help="Copy nothing; report objects that no row refers to. Deletes none.")
 @as_json
 @reporting
-def images(tenant_ids: tuple[str, ...], everyone: bool, unreferenced: bool, as_json: bool) -> None:  # noqa: FBT001
+def images(
+    tenant_ids: tuple[str, ...],
+    everyone: bool,  # noqa: FBT001
+    failed: bool,  # noqa: FBT001
+    unreferenced: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Copy the product pictures of tenants that are due, as a recorded run in this process."""
+    if unreferenced and failed:
+        raise UsageError(
+            "--unreferenced copies nothing, so --failed says nothing to it: name the tenants, or say --all."
+        )
+    ids = chosen(tenant_ids, everyone=everyone, failed="images" if failed else None)
     if unreferenced:
-        report_unreferenced(chosen(tenant_ids, everyone=everyone), as_json=as_json)
-        return
-    _run("copy_images", "image_objects", chosen(tenant_ids, everyone=everyone), {}, as_json=as_json)
+        report_unreferenced(ids, as_json=as_json)
+    elif ids:
+        _run("copy_images", "image_objects", ids, {}, as_json=as_json)
+    else:
+        _tell_none_failed("image copy", as_json=as_json)
+
+
+def _tell_none_failed(work: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run_id": None, "tenants": {}})
+    else:
+        click.echo(f"Nothing failed: no tenant's newest {work} ended with an error.")
 
 
 def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_json: bool) -> None:

@@ -526,6 +526,35 @@ def test_all_serves_every_registered_tenant_in_one_run(empty_registry: Terminal)
     assert "," not in told["run_id"]
 
 
+def test_failed_serves_exactly_those_whose_newest_sync_failed(empty_registry: Terminal) -> None:
+    first, well, third = empty_registry.register("first", "well", "third", credentials="env:SHOP_LATER")
+    empty_registry.told("sync", "--all", exit_code=1)
+    empty_registry.patch.setenv("SHOP_LATER", empty_registry.environment["SHOP_0"])
+    assert empty_registry.run("sync", well).exit_code == 0
+    told = empty_registry.told("sync", "--failed")
+    assert {tenant_id: counts["inserted"] for tenant_id, counts in told["tenants"].items()} == {
+        first: PRODUCTS,
+        third: PRODUCTS,
+    }
+    assert empty_registry.told("sync", "--failed") == {"run_id": None, "tenants": {}}
+    nothing = empty_registry.run("sync", "--failed")
+    assert nothing.stdout == "Nothing failed: no tenant's newest sync ended with an error.\n"
+    assert nothing.exit_code == 0
+
+
+def test_failed_copies_exactly_those_whose_newest_image_copy_failed(empty_registry: Terminal) -> None:
+    bare, _ = empty_registry.register("bare", "well")
+    empty_registry.sql(bare, "ALTER TABLE items RENAME TO elsewhere")
+    empty_registry.told("sync", "--all", exit_code=1)
+    empty_registry.told("images", "--all", exit_code=1)
+    empty_registry.sql(bare, "ALTER TABLE elsewhere RENAME TO items")
+    assert list(empty_registry.told("images", "--failed")["tenants"]) == [bare]
+    nothing = empty_registry.run("images", "--failed")
+    assert nothing.stdout == "Nothing failed: no tenant's newest image copy ended with an error.\n"
+    # The sync has failed all the same, and the copy has not mended it.
+    assert list(empty_registry.told("sync", "--failed")["tenants"]) == [bare]
+
+
 def test_all_of_nobody_is_wrong_use(empty_registry: Terminal) -> None:
     for command in ("sync", "images"):
         refused = empty_registry.run(command, "--all", "--json")
@@ -541,10 +570,14 @@ def test_all_of_nobody_is_wrong_use(empty_registry: Terminal) -> None:
         (["sync"], "Name the tenants, or say --all"),
         (["images"], "Name the tenants, or say --all"),
         (["sync", "a", "--all"], "Name the tenants, or say --all"),
+        (["sync", "a", "--failed"], "Name the tenants, or say --all"),
+        (["images", "--all", "--failed"], "Name the tenants, or say --all"),
+        (["images", "--failed", "--unreferenced"], "--unreferenced copies nothing"),
         (["sync", "nobody", "no-one"], "Not registered, or retired: nobody, no-one."),
         (["images", "nobody"], "Not registered, or retired: nobody."),
         (["sync", "a", "b", "--from-snapshot", "x"], "name exactly one tenant"),
         (["sync", "--all", "--from-snapshot", "x"], "name exactly one tenant"),
+        (["sync", "--failed", "--from-snapshot", "x"], "name exactly one tenant"),
         (["sync", "a", "--allow", "hide"], "'hide'; expected GUARD=N, such as hide=120."),
         (["sync", "a", "--allow", "hide="], "'hide='; expected GUARD=N"),
         (["sync", "a", "--allow", "hide=many"], "'hide=many'; expected GUARD=N"),
