@@ -29,7 +29,7 @@ _TEXT = """How all tenants are, looked at twice an hour: whoever is on call begi
 1. *Checks* of this asset: a red one (ERROR) concerns one tenant in a hundred or more, so its cause is probably ours
    and it cannot wait. A yellow one (WARN) concerns single merchants and can wait for the morning.
 2. In a check that failed, `reasons` tells one cause from many, `sample` names tenants, `recovery` says what to do.
-3. *Plots* of this asset show since when, and whether it grows.
+3. The *Plots* of this asset's metadata show since when, and whether it grows.
 
 | check | fails when |
 | --- | --- |
@@ -53,7 +53,7 @@ def fleet_health(context: dg.AssetExecutionContext, pipeline: PipelineResource) 
     health = fleet_health(pipeline.control(), now)
     metadata = _figures(health) | _runs(context.instance) | {"summary": dg.MetadataValue.md(_summary(health))}
     if found := _found(health):
-        metadata["found"] = table(("check", "tenants", "first since", "most frequent reason"), found, 100)
+        metadata["found"] = table(("check", "tenants", "first since (UTC)", "most frequent reason"), found, 100)
     yield dg.MaterializeResult(metadata=metadata, check_results=list(check_results(health, now)))
 
 

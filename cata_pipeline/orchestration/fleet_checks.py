@@ -6,7 +6,7 @@ recovery line. Add a question there, then a row to `CHECKS`. Nothing here asks a
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -32,14 +32,16 @@ _NOTHING = "Nothing to do."
 class FleetCheck:
     """A check of the fleet.
 
-    `asks` is its description, `finds` what a tenant it counts is called, `recovery` markdown that says what to do.
-    `quiet` checks only ever warn, and have patience.
+    `asks` is its description, `finds` what a tenant it counts is called. `first` says what to do in a sentence, beside
+    the result; `recovery` is markdown that says all of it, which the UI shows at a click. `quiet` checks only ever
+    warn, and have patience.
     """
 
     name: str
     answer: Callable[["FleetHealth"], "FleetAnswer"]
     asks: str
     finds: str
+    first: str
     recovery: str
     quiet: bool = False
 
@@ -87,6 +89,7 @@ CHECKS = (
         lambda health: health.failed,
         "The newest sync, and the newest image copy, of every tenant ended well.",
         "failed",
+        "Once the cause is gone: `cata-pipeline sync --failed`, then `cata-pipeline images --failed`.",
         _FAILED,
     ),
     FleetCheck(
@@ -94,6 +97,7 @@ CHECKS = (
         lambda health: health.stale,
         "Every tenant was synced with success within 26 hours, or was registered since.",
         "not synced for over 26 hours",
+        "Look at the reasons: a schedule that stands still, or syncs that fail. Then `cata-pipeline sync TENANT…`.",
         _STALE,
     ),
     FleetCheck(
@@ -101,6 +105,7 @@ CHECKS = (
         lambda health: health.images_behind,
         "Wherever a sync brought new pictures, an image copy followed within 2 hours.",
         "with pictures that wait for over 2 hours",
+        "Look at the reasons: a sensor that stands still, or copies that fail. Then `cata-pipeline images TENANT…`.",
         _BEHIND,
     ),
     FleetCheck(
@@ -108,6 +113,7 @@ CHECKS = (
         lambda health: health.failing_pictures,
         "No picture has failed for over a day. Only ever warns.",
         "with pictures that fail",
+        "Nobody need get up; `cata-pipeline status TENANT` lists them for the merchant.",
         _PICTURES,
         quiet=True,
     ),
@@ -116,6 +122,7 @@ CHECKS = (
         lambda health: health.contract_drift,
         "Every tenant database fits, and lacks no optional part that it had at the sync before.",
         "whose database changed shape",
+        "Tell the owner of the schema; once it fits again, `cata-pipeline sync --failed`.",
         _DRIFT,
     ),
 )
@@ -155,22 +162,23 @@ def _severity(check: FleetCheck, answer: "FleetAnswer", tenants: int) -> dg.Asse
 
 
 def headline(check: FleetCheck, answer: "FleetAnswer", tenants: int) -> str:
-    """One sentence: how many of how many, and since when at the longest."""
+    """How many of how many, since when at the longest, and what to do first."""
     if answer.since is None:
         return f"None of {tenants:,} tenants."
-    return f"{answer.tenants:,} of {tenants:,} tenants {check.finds}, the first since {minute(answer.since)}."
+    found = f"{answer.tenants:,} of {tenants:,} tenants {check.finds}, the first since {minute(answer.since)} UTC."
+    return f"{found} {check.first}"
 
 
 def minute(time: datetime) -> str:
-    """A time as every table shows it."""
-    return f"{time:%Y-%m-%d %H:%M} UTC"
+    """A time in UTC, to the minute; tables say so in their header, to keep their cells narrow."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def _reasons(answer: "FleetAnswer") -> dg.TableMetadataValue:
     rows = [(each.reason, str(each.tenants), str(each.cases), minute(each.since)) for each in answer.reasons]
-    return table(("reason", "tenants", "cases", "first since"), rows, _WHY_CHARACTERS)
+    return table(("reason", "tenants", "cases", "first since (UTC)"), rows, _WHY_CHARACTERS)
 
 
 def _sample(answer: "FleetAnswer") -> dg.TableMetadataValue:
     rows = [(c.tenant_id, minute(c.since), c.reason, str(c.cases), c.why) for c in answer.sample]
-    return table(("tenant", "since", "reason", "cases", "why"), rows, _WHY_CHARACTERS)
+    return table(("tenant", "since (UTC)", "reason", "cases", "why"), rows, _WHY_CHARACTERS)

@@ -84,7 +84,8 @@ IMAGES_BEHIND = """
 """A sync brought new pictures or picture URLs, and no copy that succeeded began after it; since that sync."""
 
 FAILING_PICTURES = """
-    SELECT u.tenant_id, u.failure AS reason, coalesce(u.failing_since, u.next_try_at) AS since, u.item_code AS why
+    SELECT u.tenant_id, u.failure AS reason, coalesce(u.failing_since, u.next_try_at) AS since,
+           'item ' || u.item_code AS why
     FROM image_urls u
     JOIN tenants t ON t.id = u.tenant_id AND t.retired_at IS NULL
     WHERE u.failure IS NOT NULL

@@ -252,8 +252,8 @@ def test_failing_pictures_are_counted_by_tenant_and_by_reason(fleet: Fleet) -> N
         ("not a picture", 1, 1),
     ]
     assert failing.sample == (
-        TenantCase("roti", "no answer", NOW - 3 * DAY, "BUN", 1),
-        TenantCase("kopi", "no answer", NOW - 2 * DAY, "TEA", 3),
+        TenantCase("roti", "no answer", NOW - 3 * DAY, "item BUN", 1),
+        TenantCase("kopi", "no answer", NOW - 2 * DAY, "item TEA", 3),
     )
 
 
