@@ -138,6 +138,25 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows
     assert revisions(engine) == [HEAD]
 
 
+def test_reasons_of_runs_are_added_without_writing_the_table_anew_and_older_code_still_records_its_runs(
+    empty: URL,
+) -> None:
+    engine = database._engine(empty)
+    record = "INSERT INTO tenant_runs (tenant_id, kind, run_id, started_at) VALUES ('kopi', 'sync', 'r', now())"
+    file = "SELECT pg_relation_filenode('tenant_runs')"
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(sa.text(record))
+        before = connection.scalar(sa.text(file))
+    with open_control_database(empty).begin() as connection:
+        connection.execute(sa.text(record))
+        assert connection.scalar(sa.text(file)) == before
+        rows = connection.execute(sa.text("SELECT error_kind, skipped FROM tenant_runs"))
+        assert [tuple(row) for row in rows] == [(None, None)] * 2
+
+
 def test_every_revision_can_be_taken_back(empty: URL) -> None:
     engine = open_control_database(empty)
     with engine.begin() as connection:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cata_pipeline.control.schema import tenants
+from cata_pipeline.tenants import fleet_questions
 from cata_pipeline.tenants.fleet import SAMPLE, FleetAnswer, FleetHealth, TenantCase, failed_ids, fleet_health
 from cata_pipeline.tenants.history import History, TenantRun
 
@@ -298,6 +299,29 @@ def test_an_optional_part_that_was_there_at_the_sync_before_is_told_once(fleet: 
         TenantCase("lost", "newly absent", NOW - DAY, "column b is absent; table c is absent", 1),
         TenantCase("lost-then-failed", "newly absent", NOW - DAY, "column a is absent", 1),
     )
+
+
+_RUNS = """
+    INSERT INTO tenants (id, provider, credentials) SELECT 'tenant-' || n, 'iseller', 'env:X'
+    FROM generate_series(1, 200) AS n;
+    INSERT INTO tenant_runs (tenant_id, kind, run_id, started_at, finished_at, counts)
+    SELECT 'tenant-' || n, kind, 'r', now() - day * interval '1 day', now() - day * interval '1 day', '{"inserted": 0}'
+    FROM generate_series(1, 100) AS day, generate_series(1, 200) AS n, unnest(ARRAY['sync', 'images']) AS kind;
+"""
+
+
+@pytest.mark.parametrize("question", ["FAILED", "STALE", "IMAGES_BEHIND", "CONTRACT_DRIFT"])
+def test_a_question_finds_the_newest_runs_by_their_index_and_never_reads_all_runs(
+    control: Engine, question: str
+) -> None:
+    with control.begin() as connection:
+        for statement in (*filter(str.strip, _RUNS.split(";")), "ANALYZE"):
+            connection.exec_driver_sql(statement)
+        explain = sa.text(f"EXPLAIN {getattr(fleet_questions, question)}")
+        given = {"kinds": ["sync", "images"], "stale_before": NOW, "behind_before": NOW}
+        plan = "\n".join(connection.scalars(explain, given))
+    assert "Index Scan Backward using ix_tenant_runs_tenant_id_kind_finished_at" in plan
+    assert "Seq Scan on tenant_runs" not in plan
 
 
 def test_retired_tenants_are_in_no_answer(fleet: Fleet) -> None:
