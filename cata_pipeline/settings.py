@@ -69,6 +69,7 @@ class Settings:
     private_endpoints: frozenset[Endpoint]
     denied_networks: tuple[Network, ...]
     alert_webhook: str | None = field(repr=False)
+    dagster_url: str | None
     timezone: str
     production: bool
 
@@ -101,6 +102,7 @@ class Settings:
         snapshots = read.parsed("CATA_SNAPSHOT_BUCKET", _bucket)
         base = read.parsed("CATA_IMAGE_BASE_URL", _base_url, required=False)
         webhook = read.parsed("CATA_ALERT_WEBHOOK_URL", _webhook, required=False)
+        dagster_url = read.parsed("CATA_DAGSTER_URL", _base_url, required=False)
         timezone = read.parsed("CATA_RESYNC_TIMEZONE", _timezone, required=False)
         if images and images == snapshots:
             read.problems.append(
@@ -120,6 +122,7 @@ class Settings:
             private_endpoints=endpoints or frozenset(),
             denied_networks=denied or (),
             alert_webhook=webhook,
+            dagster_url=dagster_url,
             timezone=timezone or DEFAULT_TIMEZONE,
             production=production,
         )

@@ -35,6 +35,7 @@ def test_four_variables_are_enough() -> None:
     assert settings.private_endpoints == frozenset()
     assert settings.denied_networks == ()
     assert settings.alert_webhook is None
+    assert settings.dagster_url is None
     assert settings.timezone == "Asia/Jakarta"
     assert settings.production is False
 
@@ -69,6 +70,7 @@ def test_every_optional_variable_is_read() -> None:
             "CATA_ALLOW_PRIVATE_ENDPOINTS": "127.0.0.1:8080, [::1]:9,",
             "CATA_DENY_NETWORKS": "34.118.224.0/20, 2a01:db9::/32, 8.8.8.8,",
             "CATA_ALERT_WEBHOOK_URL": f"https://hooks.example/{SECRET}",
+            "CATA_DAGSTER_URL": "https://dagster.example/catalog",
             "CATA_RESYNC_TIMEZONE": "Europe/Berlin",
             "CATA_ENV": "staging",
         }
@@ -85,6 +87,7 @@ def test_every_optional_variable_is_read() -> None:
         ipaddress.ip_network("8.8.8.8/32"),
     )
     assert settings.alert_webhook == f"https://hooks.example/{SECRET}"
+    assert settings.dagster_url == "https://dagster.example/catalog/"
     assert settings.timezone == "Europe/Berlin"
     assert settings.production is False
 
@@ -217,6 +220,8 @@ def test_a_missing_variable_is_named(name: str, value: str) -> None:
             SECRET,
             "is not a URL; expected https://host/path (its value is a secret and not shown).",
         ),
+        ("CATA_DAGSTER_URL", "dagster.example", "is not a base URL; expected https://host/path/."),
+        ("CATA_DAGSTER_URL", f"https://u:{SECRET}@dagster.example/", "is not a base URL; expected https://host/path/."),
         (
             "CATA_RESYNC_TIMEZONE",
             "Jakarta",

@@ -1,50 +1,198 @@
-"""Tells people about failed runs: one message a run, to a Slack-compatible webhook or else to the log.
+"""Tells people about failed runs: one message a tick for all that failed since the last, to a webhook or to the log.
 
-A message says what failed and where to look; it never holds more of an error than the run itself shows. During a storm
-Dagster hands over a few failures a tick, so the standing signal is the partitions' own status, not this.
+The sensor follows Dagster's RUN_FAILURE events by storage id, whatever job they are of: such an event comes once a
+failed run, holds the first failed step, and is not written for cancelled runs. Its cursor moves only over failures that
+were told or given up, so a killed daemon tells them again. What a message says is `alert_message`.
 """
 
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
+from typing import cast
+
 import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    AUTO_RETRY_RUN_ID_TAG,
+    PARTITION_NAME_TAG,
+    WILL_RETRY_TAG,
+)
 
+from cata_pipeline.orchestration.alert_message import FailedRun, alert_text
+from cata_pipeline.orchestration.assets import COMMAND_LINE
 from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.orchestration.sensors import SETTLE_SECONDS
 
-_SHOWN_CHARACTERS = 1_500
-_POST_SECONDS = 10.0
+PAGE = 500
+"""Failed runs told in one message; the others wait for the next tick."""
+
+GIVE_UP_SECONDS = 6 * 3600.0
+"""How long a failure is offered to a webhook that does not take it."""
+
+ALERT_SENSOR = "run_failure_alert"
+
+_MATERIALIZATION = "Materialization"
+"""What the UI calls a run of Dagster's own job, the one behind the button *Materialize*."""
 
 
-def alert_text(job: str, run_id: str, message: str) -> str:
-    """The words of an alert; a long message is cut."""
-    shown = message if len(message) <= _SHOWN_CHARACTERS else f"{message[:_SHOWN_CHARACTERS]}…"
-    return f"Run {run_id} of {job} failed.\n{shown}"
+@dataclass(frozen=True)
+class AlertCursor:
+    """How far the failures were told: those up to the event `told`.
 
-
-@dg.run_failure_sensor(name="run_failure_alert", default_status=dg.DefaultSensorStatus.RUNNING)
-def run_failure_alert(context: dg.RunFailureSensorContext, pipeline: PipelineResource) -> None:
-    """Posts each failed run to CATA_ALERT_WEBHOOK_URL; without one, the failure is only logged here.
-
-    A post that fails makes the tick fail, so it is tried again.
+    While the webhook takes nothing, `since` is when it first did not (seconds since the epoch) and `offered` the newest
+    failure of that message; failures that came later are offered along with it.
     """
-    import httpx
 
-    run = context.dagster_run
-    text = alert_text(run.job_name, run.run_id, _reason(context))
-    context.log.warning(text)
-    webhook = pipeline.get().settings.alert_webhook
-    if webhook is None:
-        return
-    try:
-        reply = httpx.post(webhook, json={"text": text}, timeout=_POST_SECONDS, trust_env=False)
-    except httpx.HTTPError as error:
-        raise RuntimeError(f"The alert webhook cannot be reached: {type(error).__name__}") from None
-    if not reply.is_success:
-        raise RuntimeError(f"The alert webhook answered {reply.status_code}; check CATA_ALERT_WEBHOOK_URL.")
+    told: int
+    offered: int | None = None
+    since: float | None = None
+
+    def text(self) -> str:
+        """The cursor as Dagster keeps it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str | None) -> "AlertCursor | None":
+        """A kept cursor; None when there is none, or one that this sensor did not write."""
+        try:
+            return cls(**json.loads(text or ""))
+        except (ValueError, TypeError):
+            return None
 
 
-def _reason(context: dg.RunFailureSensorContext) -> str:
+def refused(cursor: AlertCursor, newest: int, now: float) -> tuple[AlertCursor, bool]:
+    """The cursor after a message up to the failure `newest` was not taken, and whether its oldest part is given up.
+
+    Only what was in the message that began the wait is given up; what failed later has all its time before it.
+    """
+    if cursor.offered is None or cursor.since is None:
+        return replace(cursor, offered=newest, since=now), False
+    if now - cursor.since < GIVE_UP_SECONDS:
+        return cursor, False
+    return AlertCursor(told=cursor.offered), True
+
+
+def worth_telling(tags: Mapping[str, str]) -> bool:
+    """Whether anybody is to be called because of a failed run with these tags.
+
+    Not for one that an operator watches in his terminal, which told him. Not for one that Dagster started again
+    already: if that fails for good as well, its last attempt is told.
+    """
+    return not COMMAND_LINE.items() <= tags.items() and AUTO_RETRY_RUN_ID_TAG not in tags
+
+
+@dg.sensor(name=ALERT_SENSOR, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def run_failure_alert(context: dg.SensorEvaluationContext, pipeline: PipelineResource) -> dg.SensorResult:
+    """Posts all runs that failed since the last tick to CATA_ALERT_WEBHOOK_URL, in one message.
+
+    Without a webhook they are only logged here. A message that is not taken is offered again at every tick for six
+    hours, along with what failed since.
+    """
+    from cata_pipeline.orchestration.webhook import post
+
+    settings = pipeline.get().settings
+    webhook = settings.alert_webhook
+    return tell_failures(
+        context.instance,
+        context.cursor,
+        (lambda text: post(webhook, text)) if webhook else None,
+        settings.dagster_url,
+        log=context.log,
+        now=time.time(),
+    )
+
+
+def tell_failures(
+    instance: dg.DagsterInstance,
+    kept: str | None,
+    send: Callable[[str], str | None] | None,
+    dagster_url: str | None,
+    *,
+    log: logging.Logger,
+    now: float,
+    page: int = PAGE,
+) -> dg.SensorResult:
+    """One tick: tell the next `page` failures behind the cursor `kept`; returns the cursor behind them.
+
+    `send` returns why a message was not taken, None when it was; without it the log is enough. The first tick ever
+    tells nothing: it only notes where the history ends.
+    """
+    cursor = AlertCursor.parse(kept)
+    if cursor is None:
+        newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
+        start = AlertCursor(newest[0].storage_id if newest else 0)
+        return _ended(start, f"Failed runs are told from now on, those after event {start.told}.")
+    records = instance.fetch_run_status_changes(
+        dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.told),
+        limit=page,
+        ascending=True,
+    ).records
+    settled = list(takewhile(lambda record: record.timestamp <= now - SETTLE_SECONDS, records))
+    if not settled:
+        younger = f"; {len(records)} are younger than {SETTLE_SECONDS:.0f} s" if records else ""
+        return _ended(cursor, f"No run failed since event {cursor.told}{younger}.")
+    last = settled[-1].storage_id
+    failed = _worth_telling(instance, settled)
+    left_out = f"; {len(settled) - len(failed)} were left out" if len(failed) < len(settled) else ""
+    if not failed:
+        return _ended(AlertCursor(last), f"No failed run to tell{left_out}.")
+    text = alert_text(list(failed.values()), dagster_url)
+    if cursor.since is None:
+        log.warning(text)
+    problem = send(text) if send else None
+    if problem is None:
+        return _ended(AlertCursor(last), f"Failed runs told: {len(failed)}{left_out}.")
+    after, given_up = refused(cursor, last, now)
+    log.error("%s Failed runs that were not told: %s", problem, len(failed))
+    if given_up:
+        lost = [run for event, run in failed.items() if event <= after.told]
+        log.error("Given up after %.0f hours:\n%s", GIVE_UP_SECONDS / 3600, alert_text(lost, dagster_url))
+        return _ended(after, f"{problem} Given up: {len(lost)} failed runs; the log of this tick names them.")
+    return _ended(after, f"{problem} Offered again at the next tick: {len(failed)} failed runs.")
+
+
+def _ended(cursor: AlertCursor, message: str) -> dg.SensorResult:
+    return dg.SensorResult(cursor=cursor.text(), skip_reason=dg.SkipReason(message))
+
+
+def _worth_telling(instance: dg.DagsterInstance, records: Sequence[dg.EventLogRecord]) -> dict[int, FailedRun]:
+    """The failures that somebody is to hear of, by the storage id of their event."""
+    runs = instance.get_run_records(dg.RunsFilter(run_ids=[record.run_id for record in records]))
+    tags = {run.dagster_run.run_id: run.dagster_run.tags for run in runs}
+    return {
+        record.storage_id: _failed_run(record.event_log_entry, tags.get(record.run_id, {}))
+        for record in records
+        if worth_telling(tags.get(record.run_id, {}))
+    }
+
+
+def _failed_run(entry: dg.EventLogEntry, tags: Mapping[str, str]) -> FailedRun:
     """What the first failed step said; of a run that never came to a step, what Dagster says."""
-    for event in context.get_step_failure_events():
-        failure = event.step_failure_data
-        told = failure.user_failure_data.description if failure.user_failure_data else None
-        if told or failure.error:
-            return told or failure.error.message.strip()  # type: ignore[union-attr]
-    return context.failure_event.message or "Dagster gives no reason."
+    event = entry.get_dagster_event()
+    data = event.job_failure_data if event.event_specific_data else None
+    step = data.first_step_failure_event.step_failure_data if data and data.first_step_failure_event else None
+    said = step.user_failure_data if step else None
+    error = step.error if step else data.error if data else None
+    told = (error.cause or error).message.strip() if error else event.message
+    reason = (said.description if said else None) or told
+    tenants = said.metadata["failed"].value if said and "failed" in said.metadata else {}
+    return FailedRun(
+        run_id=entry.run_id,
+        job=_MATERIALIZATION if entry.job_name == IMPLICIT_ASSET_JOB_NAME else entry.job_name or "",
+        reason=reason or "Dagster gives no reason.",
+        tenants=cast("Mapping[str, str]", tenants),
+        partitions=_partitions(tags),
+        restarts=tags.get(WILL_RETRY_TAG) == "true",
+    )
+
+
+def _partitions(tags: Mapping[str, str]) -> str:
+    if PARTITION_NAME_TAG in tags:
+        return tags[PARTITION_NAME_TAG]
+    ends = [tags[name] for name in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG) if name in tags]
+    return " to ".join(ends)

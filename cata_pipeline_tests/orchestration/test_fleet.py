@@ -18,8 +18,8 @@ from cata_pipeline.orchestration.fleet import fleet_check
 from cata_pipeline.orchestration.fleet_checks import CHECKS, FLEET
 from cata_pipeline.orchestration.metadata import INLINE_CHARACTERS
 from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.providers.conformance.scripted_server import closed_port
 from cata_pipeline.tenants.history import TenantRun
-from cata_pipeline_tests.providers.scripted_server import closed_port
 
 HOUR = timedelta(hours=1)
 WELL = {"inserted": 0, "image_urls_changed": 0}
