@@ -11,13 +11,14 @@ from cata_pipeline.orchestration.fleet import check_fleet, fleet_check, fleet_he
 from cata_pipeline.orchestration.jobs import copy_images, sync_tenants
 from cata_pipeline.orchestration.registry_sensor import tenant_registry_sensor
 from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.orchestration.retention import prune_runs, weekly_pruning
 from cata_pipeline.orchestration.schedules import daily_image_sweep, nightly_resync
 from cata_pipeline.orchestration.sensors import image_copy_sensor
 
 defs = dg.Definitions(
     assets=[catalog_sync, image_objects, fleet_health],
-    jobs=[sync_tenants, copy_images, check_fleet],
-    schedules=[nightly_resync, daily_image_sweep, fleet_check],
+    jobs=[sync_tenants, copy_images, check_fleet, prune_runs],
+    schedules=[nightly_resync, daily_image_sweep, fleet_check, weekly_pruning],
     sensors=[tenant_registry_sensor, image_copy_sensor, run_failure_alert],
     resources={"pipeline": PipelineResource()},
     executor=dg.in_process_executor,

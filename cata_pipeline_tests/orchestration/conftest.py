@@ -1,11 +1,20 @@
 """A Dagster instance on PostgreSQL, and a pipeline that leads to this test's databases, buckets and demo POS."""
 
-from collections.abc import Callable, Iterator
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.remote_origin import CodeLocationOrigin, InProcessCodeLocationOrigin
+from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.load_target import WorkspaceLoadTarget
+from dagster._daemon.sensor import execute_sensor_iteration
 from sqlalchemy.engine import URL
 
 from cata_pipeline.demo.menus import MENUS, Menu
@@ -98,3 +107,29 @@ def new_pipeline(
 def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
     """What every run, sensor and schedule of this test gets."""
     return new_pipeline()
+
+
+class _ThisProcess(WorkspaceLoadTarget):
+    """The real definitions, loaded here, so that a daemon's tick needs no code server."""
+
+    def create_origins(self) -> Sequence[CodeLocationOrigin]:
+        target = LoadableTargetOrigin(module_name="cata_pipeline.definitions", attribute="defs")
+        return [InProcessCodeLocationOrigin(target, location_name="cata_pipeline")]
+
+
+@pytest.fixture
+def tick_sensors(instance: dg.DagsterInstance, pipeline: Pipeline) -> Callable[[], None]:
+    """Has the daemon's own code tick every sensor once, on the real definitions; each time a minute later."""
+    minutes = itertools.count(1)
+
+    def tick() -> None:
+        with warnings.catch_warnings():
+            # Dagster's own call while it describes a schedule.
+            warnings.filterwarnings("ignore", "Property `ScheduleDefinition.environment_vars`", DeprecationWarning)
+            with (
+                create_test_daemon_workspace_context(_ThisProcess(), instance) as workspace,
+                freeze_time(datetime.now(UTC) + timedelta(minutes=next(minutes))),
+            ):
+                list(execute_sensor_iteration(workspace, logging.getLogger("sensors"), None, None))
+
+    return tick

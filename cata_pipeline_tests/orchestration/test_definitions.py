@@ -40,9 +40,10 @@ def test_the_names_of_the_contract_are_there() -> None:
     assert defs.resolve_job_def("sync_tenants").partitions_def == dg.DynamicPartitionsDefinition(name="tenants")
 
 
-def test_everything_that_triggers_runs_by_default() -> None:
+def test_everything_that_triggers_runs_by_default_but_what_removes_runs() -> None:
     repository = defs.get_repository_def()
-    assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.RUNNING}
+    stopped = [s.name for s in repository.schedule_defs if s.default_status is dg.DefaultScheduleStatus.STOPPED]
+    assert stopped == ["weekly_pruning"]
     assert {s.default_status for s in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 
 
