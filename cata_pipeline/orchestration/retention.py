@@ -20,7 +20,7 @@ from cata_pipeline.orchestration.run_history import (
     Needed,
     OldRun,
     count_old_runs,
-    delete_run,
+    delete_runs,
     events_of,
     needed_runs,
     old_runs,
@@ -35,6 +35,7 @@ _SENSOR_MARGIN = timedelta(hours=1)
 """Events may be stored in another order than that of their times; a sensor's next event is no sharp border."""
 
 _SAMPLE = 10
+"""Kept runs that are shown; all are counted."""
 
 MATERIALIZATION = "newest materialization of a partition"
 ATTEMPT = "newest attempt of a partition"
@@ -58,7 +59,7 @@ class PruneConfig(dg.Config):
         default=20_000,
         ge=1,
         le=1_000_000,
-        description="Runs removed by one execution, the oldest first; the next execution goes on. About 10 ms a run.",
+        description="Runs removed by one execution, the oldest first; the next execution goes on.",
     )
     pause_seconds: float = Field(
         default=0.5,
@@ -155,14 +156,13 @@ def prune(
         if not page:
             break
         leaving = [run for run in page if not _kept(run, needed, done)][: config.most_runs - done.runs]
+        run_ids = [run.run_id for run in leaving]
         _count(instance, leaving, done)
-        gone = set[str]()
         if not config.dry_run:
-            for run in leaving:
-                delete_run(instance, run.run_id)
-                gone.add(run.run_id)
+            delete_runs(instance, run_ids)
             pause(config.pause_seconds)
         # The next page is looked for behind a run, so it must be one that is still there.
+        gone = set[str]() if config.dry_run else set(run_ids)
         last = next((run.run_id for run in reversed(page) if run.run_id not in gone), last)
     return done
 

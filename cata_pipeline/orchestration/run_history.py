@@ -1,10 +1,11 @@
-"""What Dagster's own storage (PostgreSQL) says of old runs, and how one run is removed from it completely.
+"""What Dagster's own storage (PostgreSQL) says of old runs, and how they are removed from it completely.
 
-The statements read Dagster's tables because no call of its API answers for all assets and runs at once. Which runs may
+The statements know Dagster's tables because no call of its API serves all assets, or many runs, at once. Which runs may
 go is decided in `retention`.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 if TYPE_CHECKING:
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+    from sqlalchemy.engine import Connection
 
 NEWEST_EVENTS = """
 SELECT DISTINCT run_id, dagster_event_type
@@ -43,6 +45,19 @@ SELECT count(*) AS events, coalesce(sum(pg_column_size(event)), 0) AS bytes
 FROM event_logs
 WHERE run_id = ANY(:run_ids)
 """
+
+HOLDING_SLOTS = """
+SELECT run_id FROM concurrency_slots WHERE run_id = ANY(:run_ids)
+UNION
+SELECT run_id FROM pending_steps WHERE run_id = ANY(:run_ids)
+"""
+
+# In this order; a run's tags go with it. Evaluations of checks stay, as they do when the UI deletes a run.
+DELETIONS = (
+    "DELETE FROM asset_event_tags WHERE event_id IN (SELECT id FROM event_logs WHERE run_id = ANY(:run_ids))",
+    "DELETE FROM event_logs WHERE run_id = ANY(:run_ids)",
+    "DELETE FROM runs WHERE run_id = ANY(:run_ids)",
+)
 
 
 @dataclass(frozen=True)
@@ -110,19 +125,30 @@ def events_of(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> tuple[int
     return int(size["events"]), int(size["bytes"])
 
 
-def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove a run: what its steps printed, its events, then the run itself.
+def delete_runs(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
+    """Remove runs: what their steps printed, then events, tags and runs in one transaction.
 
-    Dagster's own `delete_run` begins with the run: interrupted after that, it leaves events that nobody finds again.
+    Not by Dagster's `delete_run`: it opens a dozen connections a run (117 ms on a busy machine, against 2 ms here), and
+    begins with the run, so that an interrupt right after it leaves events that nobody finds again.
     """
-    instance.compute_log_manager.delete_logs(prefix=[run_id])
-    instance.event_log_storage.delete_events(run_id)
-    instance.delete_run(run_id)
+    import sqlalchemy as sa
+
+    for run_id in run_ids:
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+    for row in _rows(instance, HOLDING_SLOTS, run_ids=list(run_ids)):
+        instance.event_log_storage.free_concurrency_slots_for_run(row["run_id"])
+    with _connection(instance) as connection, connection.execution_options(isolation_level="READ COMMITTED").begin():
+        for statement in DELETIONS:
+            connection.execute(sa.text(statement), {"run_ids": list(run_ids)})
 
 
 def _rows(instance: dg.DagsterInstance, statement: str, **values: object) -> list[Mapping[str, str]]:
     import sqlalchemy as sa
 
-    storage = cast("SqlEventLogStorage", instance.event_log_storage)
-    with storage.index_connection() as connection:
+    with _connection(instance) as connection:
         return [dict(row) for row in connection.execute(sa.text(statement), values).mappings()]
+
+
+def _connection(instance: dg.DagsterInstance) -> AbstractContextManager["Connection"]:
+    storage = cast("SqlEventLogStorage", instance.event_log_storage)
+    return storage.index_connection()
