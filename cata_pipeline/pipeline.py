@@ -29,8 +29,9 @@ from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.unreferenced import UnreferencedImages, find_unreferenced
 from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
-from cata_pipeline.providers.contract import Sample
+from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.registry import provider_named
+from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import Change, ReconcileReport
@@ -45,6 +46,7 @@ from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mappi
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
 from cata_pipeline.tenants.stale import StaleItems
+from cata_pipeline.tenants.tokens import TokenStore
 
 logger = logging.getLogger(__name__)
 
@@ -227,8 +229,7 @@ class Pipeline:
         """What the first page of a tenant's POS maps to; writes nothing. Raises `TenantError` or `UsageError`."""
         tenant = self.registry.tenant(tenant_id)
         provider = provider_named(tenant.provider)
-        secrets = credentials.resolve_keys(tenant.credentials, provider.credential_keys)
-        return provider.sample(tenant.options, secrets, self.policy)
+        return provider.sample(tenant.options, self._secrets(tenant, provider, "providers check"), self.policy)
 
     def changes(self, tenant_id: str, item_code: str | None = None) -> Iterator[tuple[TenantRun, Change]]:
         """Every change that syncs made to a tenant's tables (or to one item), the newest sync first.
@@ -277,9 +278,19 @@ class Pipeline:
 
     def _fetch(self, tenant: Tenant, run_id: str) -> Snapshot:
         provider = provider_named(tenant.provider)
-        secrets = credentials.resolve_keys(tenant.credentials, provider.credential_keys)
-        catalog = provider.fetch(tenant.options, secrets, self.policy)
+        catalog = provider.fetch(tenant.options, self._secrets(tenant, provider, run_id), self.policy)
         return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id, now=datetime.now(UTC))
+
+    def _secrets(self, tenant: Tenant, provider: Provider, run_id: str) -> Secrets:
+        rotating = provider.rotating_key
+        found = credentials.resolve_keys(
+            tenant.credentials, provider.credential_keys, optional=(rotating,) if rotating else ()
+        )
+        first = found.pop(rotating, None) if rotating else None
+        if first is None:
+            return Secrets(found)
+        tokens = TokenStore(self.control, self.settings.token_keys)
+        return Secrets(found, lambda: tokens.held(tenant.id, first, run_id))
 
     def _with_stale(self, outcome: SyncOutcome, report: ReconcileReport, now: datetime) -> SyncOutcome:
         """The outcome with its longest stale items, once the record of stale items is in step with its report.

@@ -4,6 +4,7 @@ Add a variable here when a run needs something that differs between machines. Wh
 tenants belongs in the registry (`cata_pipeline.tenants`), and nothing here may be read at import.
 """
 
+import base64
 import ipaddress
 import os
 import re
@@ -24,6 +25,7 @@ Value = TypeVar("Value")
 CONTROL_DRIVER = "postgresql+psycopg"
 TENANT_DRIVERS = ("postgresql+psycopg", "mysql+pymysql")
 DEFAULT_TIMEZONE = "Asia/Jakarta"
+_KEY_BYTES = 32
 _SECRET_PARAMETERS = {"password", "passfile", "sslpassword"}  # messages show what follows the question mark
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -72,6 +74,7 @@ class Settings:
     dagster_url: str | None
     timezone: str
     production: bool
+    token_keys: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -103,6 +106,7 @@ class Settings:
         base = read.parsed("CATA_IMAGE_BASE_URL", _base_url, required=False)
         webhook = read.parsed("CATA_ALERT_WEBHOOK_URL", _webhook, required=False)
         dagster_url = read.parsed("CATA_DAGSTER_URL", _base_url, required=False)
+        token_keys = read.parsed("CATA_TOKEN_KEYS", _token_keys, required=False)
         timezone = read.parsed("CATA_RESYNC_TIMEZONE", _timezone, required=False)
         if images and images == snapshots:
             read.problems.append(
@@ -125,6 +129,7 @@ class Settings:
             dagster_url=dagster_url,
             timezone=timezone or DEFAULT_TIMEZONE,
             production=production,
+            token_keys=token_keys or (),
         )
 
 
@@ -227,6 +232,21 @@ def _webhook(text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("is not a URL; expected https://host/path (its value is a secret and not shown).")
     return text
+
+
+def _token_keys(text: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    for number, key in enumerate(keys, 1):
+        try:
+            is_key = len(base64.urlsafe_b64decode(key)) == _KEY_BYTES
+        except ValueError:
+            is_key = False
+        if not is_key:
+            raise ValueError(
+                f"holds, as key {number}, no Fernet key (its value is not shown); expected URL-safe base64 of"
+                f" {_KEY_BYTES} bytes, several of them comma separated."
+            )
+    return keys
 
 
 def _timezone(text: str) -> str:

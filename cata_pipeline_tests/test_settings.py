@@ -26,6 +26,20 @@ def problems(**changes: str) -> list[str]:
     return caught.value.problems
 
 
+@pytest.mark.parametrize("text", ["hush", "hush," * 3, f"{'A' * 43}=,hush"])
+def test_a_token_key_that_is_none_is_named_by_its_place_and_not_shown(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"CATA_TOKEN_KEYS holds, as key [12], no Fernet key") as caught:
+        Settings.from_environment({**COMPLETE, "CATA_TOKEN_KEYS": text})
+    assert "hush" not in str(caught.value)
+
+
+def test_token_keys_are_read_in_order_and_never_shown() -> None:
+    first, second = f"{'A' * 43}=", f"{'B' * 43}="
+    settings = Settings.from_environment({**COMPLETE, "CATA_TOKEN_KEYS": f"{first}, {second}"})
+    assert settings.token_keys == (first, second)
+    assert first not in repr(settings)
+
+
 def test_four_variables_are_enough() -> None:
     settings = Settings.from_environment(COMPLETE)
     assert settings.control_database.render_as_string(hide_password=False) == COMPLETE["CATA_DATABASE_URL"]

@@ -65,6 +65,15 @@ tenant_runs = sa.Table(
     sa.Index(None, "tenant_id", "kind", "finished_at"),
 )
 
+provider_tokens = sa.Table(
+    "provider_tokens",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("first_sha256", pg.BYTEA, nullable=False, comment="of the token that the account was connected with"),
+    sa.Column("sealed", pg.BYTEA, nullable=False, comment="the token to exchange next, sealed with CATA_TOKEN_KEYS"),
+    sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
+)
+
 stale_items = sa.Table(
     "stale_items",
     metadata,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection
 from cata_pipeline.providers.option_checks import Option, Options, checked_options
+from cata_pipeline.providers.secrets import Secrets
 
 if TYPE_CHECKING:
     from cata_pipeline.providers.http import Patience
@@ -37,7 +38,7 @@ class Ask(Protocol[Answer_co]):
     def __call__(
         self,
         options: Options,
-        secrets: Mapping[str, str],
+        secrets: Secrets,
         policy: AddressPolicy,
         patience: "Patience | None" = None,
         /,
@@ -51,8 +52,9 @@ class Provider:
     """One POS provider.
 
     `fetch(options, secrets, policy)` returns the complete catalog or raises `ProviderError`; `sample` does the same
-    with the first page only. `secrets` has exactly `credential_keys`, `options` what `option_problems` found nothing
-    wrong with. Both block, and may run on several threads at once.
+    with the first page only. `options` are what `option_problems` found nothing wrong with, `secrets` has exactly
+    `credential_keys`. A tenant's credentials may also hold `rotating_key`: a refresh token that changes with each use,
+    which `secrets.hold_token` hands out. Both block, and may run on several threads at once.
     """
 
     slug: str
@@ -61,6 +63,7 @@ class Provider:
     options: Mapping[str, Option]
     fetch: "Ask[Catalog]"
     sample: "Ask[Sample]"
+    rotating_key: str | None = None
 
     def option_problems(self, options: Options) -> list[str]:
         """One sentence for each option that is missing, unknown or wrong; touches no network."""

@@ -22,6 +22,7 @@ from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOp
 from cata_pipeline.providers.iseller_rows import product_id, project
 from cata_pipeline.providers.option_checks import Options
 from cata_pipeline.providers.row_fields import moment_of
+from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of, provider_url
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ ISELLER = Provider(
     options=OPTIONS,
     fetch=fetch_catalog,
     sample=sample_catalog,
+    rotating_key="refresh_token",
 )
 
 
@@ -193,14 +195,24 @@ class _Store:
         return await self._client.ask(Call(name, "POST", url, json=body, token=self._token))
 
     async def _issue_token(self) -> str:
+        hold = self._secrets.hold_token if isinstance(self._secrets, Secrets) else None
+        if hold is None:
+            return self._usable(await self._exchange({"grant_type": "client_credentials"}))
+        # Waiting for another run blocks this event loop, which serves this one fetch.
+        with hold() as held:
+            self._client.conceal(held.current)
+            reply = await self._exchange({"grant_type": "refresh_token", "refresh_token": held.current})
+            following = reply.get("refresh_token")
+            if isinstance(following, str) and following and following != held.current:
+                self._client.conceal(following)
+                held.keep(following)
+            return self._usable(reply)
+
+    async def _exchange(self, grant: Mapping[str, str]) -> dict[str, object]:
         url = self._options.token_url
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self._secrets["api_key"],
-            "client_secret": self._secrets["api_secret"],
-        }
+        form = {"client_id": self._secrets["api_key"], "client_secret": self._secrets["api_secret"], **grant}
         try:
-            reply = await self._client.ask(Call("The token", "POST", url, form=form))
+            return await self._client.ask(Call("The token", "POST", url, form=form))
         except RefusedError as error:
             if error.status not in _CREDENTIALS_REFUSED:
                 raise
@@ -208,11 +220,14 @@ class _Store:
                 f"iSeller does not accept the credentials: {error} Check api_key and api_secret, or connect the"
                 " tenant's store again."
             ) from error
+
+    def _usable(self, reply: Mapping[str, object]) -> str:
+        """The access token of an answer, if it is one for this store."""
         token = reply.get("access_token")
         if not isinstance(token, str) or not _HEADER_SAFE.fullmatch(token):
             said = self._client.error_words(reply) or "no error message"
             raise ProviderError(
-                f"The token at {origin_of(url)}: the answer holds no usable access_token ({said})."
+                f"The token at {origin_of(self._options.token_url)}: the answer holds no usable access_token ({said})."
                 " Check api_key, api_secret and token_url."
             )
         self._client.conceal(token)

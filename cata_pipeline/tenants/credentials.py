@@ -44,8 +44,10 @@ def resolve(reference: str, environ: Mapping[str, str] | None = None) -> str:
     raise CredentialsError(f"The reference has none of the known forms; expected {EXPECTED}.")
 
 
-def resolve_keys(reference: str, keys: tuple[str, ...], environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The secret as a JSON object with at least these keys, each a non-empty text.
+def resolve_keys(
+    reference: str, keys: tuple[str, ...], environ: Mapping[str, str] | None = None, *, optional: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """The secret as a JSON object with at least these keys, each a non-empty text, and the optional ones it has.
 
     Raises `CredentialsError` that lists every missing key.
     """
@@ -56,12 +58,13 @@ def resolve_keys(reference: str, keys: tuple[str, ...], environ: Mapping[str, st
         secret = None
     if not isinstance(secret, dict):
         raise CredentialsError(f"{reference} does not hold a JSON object; expected the keys {', '.join(keys)}.")
-    missing = [key for key in keys if not isinstance(secret.get(key), str) or not secret[key]]
+    needed = (*keys, *(key for key in optional if key in secret))
+    missing = [key for key in needed if not isinstance(secret.get(key), str) or not secret[key]]
     if missing:
         raise CredentialsError(
             f"{reference} lacks {', '.join(missing)}; expected a JSON object with {', '.join(keys)}."
         )
-    return {key: secret[key] for key in keys}
+    return {key: secret[key] for key in needed}
 
 
 def _gcp_secret(version: str) -> str:

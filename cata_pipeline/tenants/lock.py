@@ -18,7 +18,7 @@ from cata_pipeline.errors import TenantBusyError
 
 WAIT_SECONDS = 60.0
 _PREFIX = "cata_pipeline "
-_WORK = {"sync": "syncs", "images": "copies the pictures of"}
+_WORK = {"sync": "syncs", "images": "copies the pictures of", "token": "exchanges the refresh token of"}
 
 _HOLDER = sa.text("""
 SELECT a.application_name, a.backend_start
@@ -55,7 +55,7 @@ class TenantLock:
 def tenant_lock(
     control: Engine, tenant_id: str, purpose: str, run_id: str, *, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[TenantLock]:
-    """Hold `purpose` (sync or images) for a tenant; raises `TenantBusyError` naming the run that holds it."""
+    """Hold `purpose` (sync, images or token) for a tenant; raises `TenantBusyError` naming the run that holds it."""
     key = _key(purpose, tenant_id)
     with control.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         _configure(connection, application_name=f"{_PREFIX}{run_id}"[:63], lock_timeout=_milliseconds(wait_seconds))

@@ -24,6 +24,7 @@ from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, 
 from cata_pipeline.providers.contract import Sample
 from cata_pipeline.providers.http import Patience
 from cata_pipeline.providers.pacing import Pacing
+from cata_pipeline.providers.secrets import Secrets
 
 PAGES = ([Sold("K-1"), Sold("K-2")], [Sold("K-3"), Sold("K-4")], [Sold("K-5")])
 CODES = ["K-1", "K-2", "K-3", "K-4", "K-5"]
@@ -50,7 +51,7 @@ class ProviderConformance:
         """The catalog, without the rests between tries; whatever goes wrong tells no secret."""
         patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
         try:
-            return pos.provider.fetch(pos.options() | options, pos.secrets(), policy or pos.policy, patience)
+            return pos.provider.fetch(pos.options() | options, Secrets(pos.secrets()), policy or pos.policy, patience)
         except ProviderError as error:
             for secret in pos.secrets().values():
                 assert secret not in str(error)
@@ -212,7 +213,7 @@ class ProviderConformance:
 
     def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
         patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
-        sample = pos.provider.sample(pos.options(), pos.secrets(), pos.policy, patience)
+        sample = pos.provider.sample(pos.options(), Secrets(pos.secrets()), pos.policy, patience)
         assert isinstance(sample, Sample)
         assert [item.item_code for item in sample.items] == ["K-1", "K-2"]
         assert pos.pages_asked_for() == [1]
