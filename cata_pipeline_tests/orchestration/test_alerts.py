@@ -293,6 +293,26 @@ def test_tenants_that_a_real_sync_could_not_serve_are_posted_with_their_reason_a
     assert text.endswith(f"\nTenants: kopi, roti\nRuns: <https://ui.example/runs/{run_id}|{run_id[:8]}>")
 
 
+def test_the_daemon_keeps_an_undelivered_failure_in_the_cursor_and_tells_it_once_the_webhook_is_back(
+    instance: dg.DagsterInstance,
+    tick_sensors: Callable[[], None],
+    new_pipeline: Callable[..., Pipeline],
+    webhook: ScriptedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    new_pipeline(CATA_ALERT_WEBHOOK_URL=f"{webhook.origin}{HOOK}")
+    monkeypatch.setattr("cata_pipeline.orchestration.alerts.SETTLE_SECONDS", 0.0)
+    tick_sensors()
+    webhook.script(HOOK, answer(status=503), answer("ok"))
+    first = fail(instance)
+    tick_sensors()
+    second = fail(instance)
+    tick_sensors()
+    tick_sensors()
+    texts = [received.json["text"] for received in webhook.asked(HOOK)]
+    assert [(first in text, second in text) for text in texts] == [(True, False), (True, True)]
+
+
 def test_without_a_webhook_a_failure_is_logged_and_that_is_all(
     instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
