@@ -3,12 +3,12 @@
 What is done for a tenant is the caller's; how the end of a run reaches those who work is `cata_pipeline.stopping`.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Thread
 from typing import TypeVar
 
 from cata_pipeline.stopping import Stop
@@ -16,6 +16,12 @@ from cata_pipeline.stopping import Stop
 Answer = TypeVar("Answer")
 GRACE_SECONDS = 5.0
 """What tenants under way have to finish once the batch is to end."""
+_THREAD = "tenant-"
+
+
+def left_behind() -> int:
+    """How many threads of batches that ended are still waiting here, and hold their tenants' locks."""
+    return sum(thread.name.startswith(_THREAD) for thread in threading.enumerate())
 
 
 def each_served(
@@ -42,7 +48,7 @@ def each_served(
             answers.put(answer)
 
     at_once = min(concurrency, len(tenant_ids))
-    threads = [Thread(target=work, name=f"tenant-{number}", daemon=True) for number in range(at_once)]
+    threads = [threading.Thread(target=work, name=f"{_THREAD}{number}", daemon=True) for number in range(at_once)]
     try:
         for thread in threads:
             thread.start()

@@ -1,0 +1,347 @@
+"""Runs on Celery workers, with the configuration that `deploy/celery` ships: spread, ended, and lost with a worker."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+import sqlalchemy as sa
+import yaml
+from aiohttp import web
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.workspace.context import WorkspaceRequestContext
+from dagster._core.workspace.load_target import ModuleTarget
+from sqlalchemy.engine import URL, Engine
+
+from cata_pipeline.control.database import open_control_database
+from cata_pipeline.definitions import defs
+from cata_pipeline.demo.detached import Program, end, own_account
+from cata_pipeline.demo.surroundings import PROJECT
+from cata_pipeline.errors import TenantBusyError
+from cata_pipeline.orchestration.partitions import range_tags
+from cata_pipeline.settings import Settings
+from cata_pipeline.tenants.lock import tenant_lock
+from cata_pipeline.tenants.model import Tenant
+from cata_pipeline.tenants.registry import Registry
+from cata_pipeline_tests.images.hosts import PictureHost
+from cata_pipeline_tests.mariadb import find_program
+
+pytestmark = pytest.mark.filterwarnings("ignore:Task name 'execute_job'")  # as the launcher says, and pytest forgets
+
+PATIENCE_SECONDS = 90.0
+TOKEN, PRODUCTS = "/oauth/token", "/api/v2/GetProducts"
+CODES = {f"P{number}" for number in range(20)}
+WORKER = (
+    "celery",
+    "--app",
+    "cata_pipeline.orchestration.celery_worker",
+    "worker",
+    "--concurrency",
+    "1",
+    "--loglevel",
+    "INFO",
+)
+DAEMON = ("dagster-daemon", "run", "--workspace", str(PROJECT / "workspace.yaml"))
+
+
+@dataclass
+class Till:
+    """The POS of all tenants, which knows them by their tokens; those in `kept_waiting` get no products."""
+
+    host: PictureHost = field(default_factory=PictureHost)
+    kept_waiting: set[str] = field(default_factory=set)
+    asking: Counter[str] = field(default_factory=Counter)
+    at_once: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.host.answers |= {TOKEN: self._token, PRODUCTS: self._products}
+
+    async def _token(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        return web.json_response({"access_token": form["client_id"], "token_type": "bearer"})
+
+    async def _products(self, request: web.Request) -> web.Response:
+        tenant_id = request.headers["Authorization"].removeprefix("Bearer ")
+        self.asking[tenant_id] += 1
+        self.at_once[tenant_id] = max(self.at_once[tenant_id], self.asking[tenant_id])
+        while tenant_id in self.kept_waiting:  # noqa: ASYNC110 the test changes it on another thread
+            await asyncio.sleep(0.02)
+        self.asking[tenant_id] -= 1
+        rows = [{"product_id": code, "sku": code, "name": f"{code} of {tenant_id}"} for code in sorted(CODES)]
+        return web.json_response({"products": rows, "status": True, "has_next_item": False})
+
+
+@dataclass
+class Machines:
+    """Broker, storage and tenants that every process leads to, and the processes that a test starts."""
+
+    folder: Path
+    till: Till
+    instance: dg.DagsterInstance
+    control: Engine
+    databases: dict[str, URL]
+    of_dagster: dict[str, str]
+    of_workers: dict[str, str]
+    closing: ExitStack
+    logs: list[Path] = field(default_factory=list)
+
+    def start(self, *words: str, name: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        """One of our programs in a session of its own, that is killed with everything in it at the end."""
+        self.logs.append(self.folder / f"{name}.log")
+        with self.logs[-1].open("wb") as log:
+            process = subprocess.Popen(
+                [str(Path(sys.executable).with_name(words[0])), *words[1:]],
+                cwd=self.folder,
+                env={"PATH": os.defpath, "HOME": str(self.folder), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.closing.callback(kill_session, process)
+        return process
+
+    def worker(self, name: str) -> "subprocess.Popen[bytes]":
+        """A worker that is ready for runs."""
+        words = (*WORKER, "--hostname", f"{name}@%h")
+        process = self.start(*words, name=name, environment=self.of_dagster | self.of_workers)
+        self.wait_until(f"worker {name} is ready", lambda: b" ready." in self.logs[-1].read_bytes())
+        return process
+
+    def daemon(self) -> None:
+        """The daemon; it does not know where tenants, buckets and credentials are."""
+        self.start(*DAEMON, name="daemon", environment=self.of_dagster)
+
+    def new_run(self, workspace: WorkspaceRequestContext, tenant_ids: Sequence[str]) -> dg.DagsterRun:
+        """A run that syncs neighbours, not yet submitted."""
+        repository = workspace.get_code_location("cata_pipeline").get_repository("__repository__")
+        job = repository.get_full_job("sync_tenants")
+        return self.instance.create_run_for_job(
+            job_def=defs.resolve_job_def("sync_tenants"),
+            tags=range_tags(tenant_ids),
+            remote_job_origin=job.get_remote_origin(),
+            job_code_origin=job.get_python_origin(),
+        )
+
+    def status(self, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+        found = self.instance.get_run_by_id(run.run_id)
+        assert found
+        return found.status
+
+    def served_by(self, run: dg.DagsterRun) -> int | None:
+        """The process that serves or served a run, None while none does."""
+        for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+            event = entry.get_dagster_event()
+            if (event.message or "").startswith("Started process for run"):
+                return int(str(event.engine_event_data.metadata["pid"].value))
+        return None
+
+    def steps_run_in(self, run: dg.DagsterRun) -> set[str]:
+        """The processes in which the executor says that steps ran."""
+        messages = [
+            entry.get_dagster_event().message or ""
+            for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        ]
+        return {message for message in messages if message.startswith("Executing steps in process")}
+
+    def items(self, tenant_id: str) -> set[tuple[str, str]]:
+        engine = sa.create_engine(self.databases[tenant_id], poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return {
+                (row.item_code, row.name) for row in connection.execute(sa.text("SELECT item_code, name FROM items"))
+            }
+
+    def lock_is_free(self, tenant_id: str) -> bool:
+        try:
+            with tenant_lock(self.control, tenant_id, "sync", "test", wait_seconds=0.05):
+                return True
+        except TenantBusyError:
+            return False
+
+    def wait_until(self, what: str, happens: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not happens():
+            ends = "\n".join("\n".join([str(log), *log.read_text().splitlines()[-25:]]) for log in self.logs)
+            assert time.monotonic() < deadline, f"It never came about that {what}.\n{ends}"
+            time.sleep(0.1)
+
+
+def kill_session(leader: "subprocess.Popen[bytes]") -> None:
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader.pid:
+                process.kill()
+        except (OSError, psutil.Error):
+            continue
+    leader.wait()
+
+
+@pytest.fixture
+def broker_url() -> Iterator[str]:
+    """A private Redis, on a socket."""
+    executable = find_program("redis-server")
+    if executable is None:
+        pytest.skip("redis-server is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="cata-redis-"))
+    socket = folder / "socket"
+    program = Program(executable, folder, folder / "log", own_account())
+    arguments = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
+    process = program.ensure(lambda: arguments, lambda _: socket.exists())
+    try:
+        yield f"redis+socket://{socket}"
+    finally:
+        end(process, signal.SIGTERM)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A DAGSTER_HOME with the shipped configuration, in which a lost worker is looked for every second."""
+    config = yaml.safe_load((PROJECT / "deploy" / "celery" / "dagster.yaml").read_text())
+    config["run_monitoring"]["poll_interval_seconds"] = 1
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path
+
+
+@pytest.fixture
+def machines(
+    broker_url: str,
+    home: Path,
+    settings_environment: dict[str, str],
+    new_database: Callable[..., URL],
+    new_tenant_database: Callable[[str], URL],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Machines]:
+    storage = new_database().set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    of_dagster = {"DAGSTER_HOME": str(home), "DAGSTER_PG_URL": storage, "CATA_CELERY_BROKER_URL": broker_url}
+    for name, value in of_dagster.items():
+        monkeypatch.setenv(name, value)
+    tenant_ids = [f"warung-{number}" for number in range(12)]
+    control = open_control_database(Settings.from_environment(settings_environment).control_database)
+    till = Till()
+    with ExitStack() as closing, till.host, dg.DagsterInstance.from_config(str(home)) as instance:
+        options = {"store_url": till.host.url(""), "token_url": till.host.url(TOKEN)}
+        Registry(control).import_tenants(
+            [Tenant(id_, "iseller", f"env:{secret(id_)}", options=options) for id_ in tenant_ids]
+        )
+        instance.add_dynamic_partitions("tenants", tenant_ids)
+        yield Machines(
+            folder=home,
+            till=till,
+            instance=instance,
+            control=control,
+            databases={tenant_id: new_tenant_database(tenant_id) for tenant_id in tenant_ids},
+            of_dagster=of_dagster,
+            of_workers=settings_environment
+            | {"CATA_ALLOW_PRIVATE_ENDPOINTS": f"127.0.0.1:{till.host.port}"}
+            | {secret(id_): json.dumps({"api_key": id_, "api_secret": "s3cret"}) for id_ in tenant_ids},
+            closing=closing,
+        )
+        till.kept_waiting.clear()
+
+
+def secret(tenant_id: str) -> str:
+    return tenant_id.upper().replace("-", "_")
+
+
+@pytest.fixture
+def workspace(machines: Machines) -> Iterator[WorkspaceRequestContext]:
+    target = ModuleTarget("cata_pipeline.definitions", None, None, "cata_pipeline")
+    with create_test_daemon_workspace_context(target, machines.instance) as context:
+        yield context.create_request_context()
+
+
+def test_a_fleet_is_spread_over_two_workers_and_the_work_of_a_killed_one_is_finished_by_the_other(
+    machines: Machines, workspace: WorkspaceRequestContext
+) -> None:
+    tenant_ids, till = list(machines.databases), machines.till
+    batches = [tenant_ids[start : start + 3] for start in range(0, len(tenant_ids), 3)]
+    till.kept_waiting |= {batch[1] for batch in batches}
+    machines.daemon()
+    workers = {name: machines.worker(name) for name in ("left", "right")}
+    runs = [machines.new_run(workspace, batch) for batch in batches]
+    for run in runs:
+        machines.instance.submit_run(run.run_id, workspace)
+
+    def under_way() -> list[dg.DagsterRun]:
+        return [
+            run
+            for run, batch in zip(runs, batches, strict=True)
+            if till.asking[batch[1]] and all(machines.items(tenant_id) for tenant_id in (batch[0], batch[2]))
+        ]
+
+    machines.wait_until("each worker is in the midst of a run", lambda: len(under_way()) == len(workers))
+    children = {
+        name: {child.pid for child in psutil.Process(worker.pid).children()} for name, worker in workers.items()
+    }
+    serving = {machines.served_by(run): run for run in under_way()}
+    assert {name for name, pids in children.items() if pids & serving.keys()} == {"left", "right"}
+    [lost] = [run for pid, run in serving.items() if pid in children["left"]]
+
+    os.killpg(workers["left"].pid, signal.SIGKILL)
+    till.kept_waiting.clear()
+
+    def everything() -> list[dg.DagsterRun]:
+        return list(machines.instance.get_runs(dg.RunsFilter(job_name="sync_tenants")))
+
+    machines.wait_until(
+        "every run is over, the repeated one too",
+        lambda: len(everything()) == len(runs) + 1 and all(run.is_finished for run in everything()),
+    )
+    [repeated] = [run for run in everything() if run.parent_run_id]
+    assert repeated.parent_run_id == lost.run_id
+    assert {run.run_id for run in everything() if run.status is not dg.DagsterRunStatus.SUCCESS} == {lost.run_id}
+    finished = [run for run in everything() if run.run_id != lost.run_id]
+    assert {machines.served_by(run) for run in finished} == children["right"], "one warm process served them all"
+    for run in finished:
+        assert machines.steps_run_in(run) == {f"Executing steps in process (pid: {machines.served_by(run)})"}
+    for tenant_id in tenant_ids:
+        assert machines.items(tenant_id) == {(code, f"{code} of {tenant_id}") for code in CODES}
+        assert machines.lock_is_free(tenant_id)
+    assert till.at_once == dict.fromkeys(tenant_ids, 1)
+
+
+def test_terminating_a_run_ends_it_on_its_worker_which_then_serves_the_next_and_leaves_in_good_order(
+    machines: Machines, workspace: WorkspaceRequestContext
+) -> None:
+    [first, second, third] = list(machines.databases)[:3]
+    machines.till.kept_waiting |= {first}
+    worker = machines.worker("left")
+    ended, waiting, following = (machines.new_run(workspace, [tenant_id]) for tenant_id in (first, second, third))
+    for run in (ended, waiting, following):
+        machines.instance.launch_run(run.run_id, workspace)
+    machines.wait_until("the run is under way", lambda: machines.till.asking[first] == 1)
+    for run in (ended, waiting):
+        assert machines.instance.run_launcher.terminate(run.run_id)
+    machines.wait_until("the run is over", lambda: machines.status(ended) is dg.DagsterRunStatus.CANCELED)
+    machines.wait_until("its lock is free", lambda: machines.lock_is_free(first))
+    assert machines.till.asking[first] == 1, "the POS still keeps it waiting"
+    machines.wait_until("the next is over", lambda: machines.status(following) is dg.DagsterRunStatus.SUCCESS)
+    assert machines.status(waiting) is dg.DagsterRunStatus.CANCELING
+    assert machines.items(second) == set()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(PATIENCE_SECONDS) == 0
+
+
+def test_what_celery_changes_of_the_instance_is_the_launcher_and_how_long_things_may_take() -> None:
+    here, there = (
+        yaml.safe_load((PROJECT / path).read_text()) for path in ("dagster.yaml", "deploy/celery/dagster.yaml")
+    )
+    assert there.pop("run_launcher")["class"] == "WarmRunLauncher"
+    for config in (here, there):
+        for name in ("start_timeout_seconds", "poll_interval_seconds"):
+            config["run_monitoring"].pop(name, None)
+    assert there == here
