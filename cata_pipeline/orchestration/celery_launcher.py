@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 # Dagster's launcher defines its task again for each run; without this, every daemon would warn of it.
 warnings.filterwarnings("ignore", message="Task name 'execute_job'", category=DuplicateTaskNameWarning)
 
-_ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
 """What a worker has to say whether it still serves a run; its main process serves none itself and answers at once."""
+
+_QUESTIONS = 2
+"""A worker that is just connecting to Redis again misses the first."""
 
 _OVER = {"SUCCESS", "FAILURE", "REVOKED"}
 
@@ -40,7 +43,8 @@ class WarmRunLauncher(CeleryRunLauncher):
         if run.status is not dg.DagsterRunStatus.CANCELING:
             self._instance.report_run_canceling(run)
         if DAGSTER_CELERY_TASK_ID_TAG in run.tags:
-            self._task(run).revoke(terminate=True)
+            with self.celery.connection_for_write() as connection:
+                self._task(run).revoke(connection, terminate=True)
         return True
 
     @override
@@ -52,17 +56,18 @@ class WarmRunLauncher(CeleryRunLauncher):
         meta = task._get_task_meta()  # noqa: SLF001 one read of the backend: state and worker belong together
         if meta["status"] in _OVER:
             return CheckRunHealthResult(WorkerStatus.FAILED, f"The worker's task is over ({meta['status']}).")
-        if meta["status"] != "STARTED":
-            return CheckRunHealthResult(WorkerStatus.UNKNOWN, f"The result backend says {meta['status']}.")
-        worker = meta["result"]["hostname"]
-        inspection = self.celery.control.inspect(destination=[worker], timeout=_ANSWER_SECONDS)
-        answer = inspection.query_task(task.id)
-        if not answer:
-            message = f"Worker {worker} has not answered for {_ANSWER_SECONDS:.0f} seconds."
-            return CheckRunHealthResult(WorkerStatus.FAILED, message)
-        if task.id not in answer[worker]:
-            return CheckRunHealthResult(WorkerStatus.FAILED, f"Worker {worker} does not serve this run any more.")
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
+        # A Redis that was restarted may have forgotten who took the run: then everybody is asked.
+        taken_by = [meta["result"]["hostname"]] if meta["status"] == "STARTED" else None
+        # A connection of its own: one from Celery's pool may be broken since, and says so only when it is used.
+        with self.celery.connection_for_write() as connection:
+            inspection = self.celery.control.inspect(taken_by, timeout=_ANSWER_SECONDS, connection=connection)
+            for _ in range(_QUESTIONS):
+                answers = inspection.query_task(task.id) or {}
+                if any(task.id in served for served in answers.values()):
+                    return CheckRunHealthResult(WorkerStatus.RUNNING)
+        who = f"Worker {taken_by[0]}" if taken_by else "Some worker, forgotten by Redis,"
+        message = f"{who} took this run, and did not confirm when asked {_QUESTIONS} times that it still serves it."
+        return CheckRunHealthResult(WorkerStatus.FAILED, message)
 
     def _task(self, run: dg.DagsterRun) -> "AsyncResult":
         return self.celery.AsyncResult(run.tags[DAGSTER_CELERY_TASK_ID_TAG])

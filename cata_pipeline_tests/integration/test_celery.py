@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from aiohttp import web
+from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceRequestContext
 from dagster._core.workspace.load_target import ModuleTarget
@@ -41,7 +42,7 @@ from cata_pipeline_tests.mariadb import find_program
 
 pytestmark = pytest.mark.filterwarnings("ignore:Task name 'execute_job'")  # as the launcher says, and pytest forgets
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 TOKEN, PRODUCTS = "/oauth/token", "/api/v2/GetProducts"
 CODES = {f"P{number}" for number in range(20)}
 WORKER = (
@@ -136,6 +137,12 @@ class Machines:
             job_code_origin=job.get_python_origin(),
         )
 
+    def health(self, run: dg.DagsterRun) -> WorkerStatus:
+        """What run monitoring would be told."""
+        found = self.instance.get_run_by_id(run.run_id)
+        assert found
+        return self.instance.run_launcher.check_run_worker_health(found).status
+
     def status(self, run: dg.DagsterRun) -> dg.DagsterRunStatus:
         found = self.instance.get_run_by_id(run.run_id)
         assert found
@@ -189,36 +196,54 @@ def kill_session(leader: "subprocess.Popen[bytes]") -> None:
     leader.wait()
 
 
+class Broker:
+    """A private Redis on a socket; it keeps nothing on disk."""
+
+    def __init__(self, executable: Path, folder: Path) -> None:
+        self._socket = folder / "socket"
+        self.url = f"redis+socket://{self._socket}"
+        self._program = Program(executable, folder, folder / "log", own_account())
+        self._arguments = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--dir", str(folder)]
+        self._process = self._started()
+
+    def _started(self) -> psutil.Process:
+        return self._program.ensure(lambda: self._arguments, lambda _: self._socket.exists())
+
+    def stop(self) -> None:
+        end(self._process, signal.SIGTERM)
+
+    def restart(self) -> None:
+        self.stop()
+        self._process = self._started()
+
+
 @pytest.fixture
-def broker_url() -> Iterator[str]:
-    """A private Redis, on a socket."""
+def broker() -> Iterator[Broker]:
     executable = find_program("redis-server")
     if executable is None:
         pytest.skip("redis-server is not installed")
     folder = Path(tempfile.mkdtemp(prefix="cata-redis-"))
-    socket = folder / "socket"
-    program = Program(executable, folder, folder / "log", own_account())
-    arguments = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    process = program.ensure(lambda: arguments, lambda _: socket.exists())
+    started = Broker(executable, folder)
     try:
-        yield f"redis+socket://{socket}"
+        yield started
     finally:
-        end(process, signal.SIGTERM)
+        started.stop()
         shutil.rmtree(folder)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A DAGSTER_HOME with the shipped configuration, in which a lost worker is looked for every second."""
+    """A DAGSTER_HOME with the shipped configuration; lost runs are looked for every second, and code servers end."""
     config = yaml.safe_load((PROJECT / "deploy" / "celery" / "dagster.yaml").read_text())
     config["run_monitoring"]["poll_interval_seconds"] = 1
+    config["code_servers"] = {"wait_for_local_processes_on_shutdown": True}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
     return tmp_path
 
 
 @pytest.fixture
 def machines(
-    broker_url: str,
+    broker: Broker,
     home: Path,
     settings_environment: dict[str, str],
     new_database: Callable[..., URL],
@@ -226,7 +251,7 @@ def machines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Machines]:
     storage = new_database().set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
-    of_dagster = {"DAGSTER_HOME": str(home), "DAGSTER_PG_URL": storage, "CATA_CELERY_BROKER_URL": broker_url}
+    of_dagster = {"DAGSTER_HOME": str(home), "DAGSTER_PG_URL": storage, "CATA_CELERY_BROKER_URL": broker.url}
     for name, value in of_dagster.items():
         monkeypatch.setenv(name, value)
     tenant_ids = [f"warung-{number}" for number in range(12)]
@@ -334,6 +359,26 @@ def test_terminating_a_run_ends_it_on_its_worker_which_then_serves_the_next_and_
     assert machines.items(second) == set()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_run_goes_on_although_redis_restarts_and_forgets_everything_and_is_lost_only_with_its_process(
+    machines: Machines, broker: Broker, workspace: WorkspaceRequestContext
+) -> None:
+    [first, second] = list(machines.databases)[:2]
+    machines.till.kept_waiting |= {first}
+    worker = machines.worker("left")
+    run, next_run = (machines.new_run(workspace, [tenant_id]) for tenant_id in (first, second))
+    machines.instance.launch_run(run.run_id, workspace)
+    machines.wait_until("the run is under way", lambda: machines.till.asking[first] == 1)
+    assert machines.health(run) is WorkerStatus.RUNNING
+    broker.restart()
+    assert b"Connection to broker lost" in machines.logs[-1].read_bytes()
+    machines.wait_until("the worker answers again", lambda: machines.health(run) is WorkerStatus.RUNNING)
+    machines.instance.launch_run(next_run.run_id, workspace)
+    [serving] = psutil.Process(worker.pid).children()
+    serving.kill()
+    machines.wait_until("its loss is noticed", lambda: machines.health(run) is WorkerStatus.FAILED)
+    machines.wait_until("the next is over", lambda: machines.status(next_run) is dg.DagsterRunStatus.SUCCESS)
 
 
 def test_what_celery_changes_of_the_instance_is_the_launcher_and_how_long_things_may_take() -> None:
