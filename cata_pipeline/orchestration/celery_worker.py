@@ -26,7 +26,8 @@ create_execute_job_task(app)
 
 def _ready_for_the_next(**_: Any) -> None:
     """What the end of its process does elsewhere, here between two runs of one process."""
-    # Dagster leaves SIGTERM ignored, as SIGINT is in every process of Celery: the worker could not end this one.
+    # Dagster leaves SIGTERM ignored, as SIGINT is in every process of Celery: to terminate the next run before Dagster
+    # listens would be in vain.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # A cancelled run leaves threads behind that a POS keeps waiting. Their tenants' locks go only with the process;
     # the run is on record, and Celery starts another process at once.

@@ -357,6 +357,9 @@ def test_terminating_a_run_ends_it_on_its_worker_which_then_serves_the_next_and_
     machines.wait_until("the next is over", lambda: machines.status(following) is dg.DagsterRunStatus.SUCCESS)
     assert machines.status(waiting) is dg.DagsterRunStatus.CANCELING
     assert machines.items(second) == set()
+    [between_two_runs] = psutil.Process(worker.pid).children()
+    between_two_runs.terminate()
+    machines.wait_until("a signal ends the process", lambda: not between_two_runs.is_running())
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE_SECONDS) == 0
 
