@@ -1,167 +1,30 @@
 """`cata-pipeline dev` as a data engineer uses it: one terminal runs it, the UI and a second terminal do the rest."""
 
-import contextlib
 import hashlib
-import os
-import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
-import psutil
 import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
 from cata_pipeline.demo.menu_kopi_kita import KOPI_KITA
+from cata_pipeline_tests.integration.dev_server import PATIENCE_SECONDS, PROGRAM, Dev, running_dev
 
-Found = TypeVar("Found")
-
-PROGRAM = str(Path(sys.executable).with_name("cata-pipeline"))
 NEW_TENANT = "kopi-kita-two"
-PATIENCE_SECONDS = 240.0
-
-PARTITIONS = """
-{ assetNodes(assetKeys: [{path: ["reconciled_items"]}]) { partitionKeys } }
-"""
-LAUNCH = """
-mutation ($run: ExecutionParams!) {
-  launchRun(executionParams: $run) { __typename ... on LaunchRunSuccess { run { runId } } }
-}
-"""
-RUNS = """
-query ($filter: RunsFilter!) {
-  runsOrError(filter: $filter) { ... on Runs { results { status tags { key value } } } }
-}
-"""
-
-
-class Dev:
-    """A running `cata-pipeline dev` with a state folder and a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.state = folder / "state"
-        self.log = folder / "dev.log"
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "dev", "--state", str(self.state), "--port", str(self.port)],
-                cwd=folder,
-                env={"PATH": os.defpath, "HOME": str(folder)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def log_end(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-60:])
-
-    def wait_for(self, what: str, ask: Callable[[], Found | None]) -> Found:
-        """What `ask` finds once it finds something true."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if found := ask():
-                return found
-            time.sleep(0.5)
-        status = self.process.poll()
-        pytest.fail(f"Waited for {what}; exit status {status}. The log ends:\n{self.log_end()}")
-
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """One GraphQL call; the answer must be free of errors."""
-        reply = httpx.post(
-            f"http://127.0.0.1:{self.port}/graphql",
-            json={"query": query, "variables": variables},
-            timeout=60,
-            trust_env=False,
-        )
-        answer = reply.json()
-        assert "errors" not in answer, answer
-        data = answer["data"]
-        assert isinstance(data, dict)
-        return data
-
-    def partitions(self) -> list[str]:
-        """The partitions of `reconciled_items`; none while the server does not answer yet."""
-        with contextlib.suppress(httpx.TransportError):
-            for node in self.ask(PARTITIONS)["assetNodes"]:
-                return list(node["partitionKeys"])
-        return []
-
-    def launch(self, tenant_id: str) -> str:
-        """Materialize a tenant's partition, as the button in the UI does; returns the run's id."""
-        selector = {"repositoryName": "__repository__", "repositoryLocationName": "cata_pipeline"}
-        tags = [{"key": "dagster/partition", "value": tenant_id}]
-        run = {"selector": selector | {"jobName": "sync_tenants"}, "executionMetadata": {"tags": tags}}
-        launched = self.ask(LAUNCH, run=run)["launchRun"]
-        assert launched["__typename"] == "LaunchRunSuccess"
-        return str(launched["run"]["runId"])
-
-    def has_run(self, **wanted: Any) -> bool:
-        return bool(self.ask(RUNS, filter=wanted)["runsOrError"]["results"])
-
-    def finished_run(self, **wanted: Any) -> dict[str, Any] | None:
-        """The one run that was asked for, once it succeeded."""
-        for run in self.ask(RUNS, filter=wanted)["runsOrError"]["results"]:
-            assert run["status"] not in {"FAILURE", "CANCELED"}, self.log_end()
-            if run["status"] == "SUCCESS":
-                return dict(run)
-        return None
-
-    def environment(self) -> dict[str, str]:
-        """The variables of a second terminal, after `. STATE/environment`."""
-        done = subprocess.run(
-            ["/bin/sh", "-c", '. "$1" && exec env -0', "sh", str(self.state / "environment")],
-            env={"PATH": os.defpath},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
-
-    def processes(self) -> list[psutil.Process]:
-        """Every living process that belongs to the state folder, by arguments, folder or environment."""
-        return [process for process in psutil.process_iter() if self._owns(process)]
-
-    def _owns(self, process: psutil.Process) -> bool:
-        try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            words = [*process.cmdline(), process.cwd(), *process.environ().values()]
-        except psutil.Error:
-            return False
-        return any(str(self.folder) in word for word in words)
 
 
 @pytest.fixture(scope="module")
 def dev() -> Iterator[Dev]:
-    folder = Path(tempfile.mkdtemp(prefix="cata-dev-")).resolve()
-    folder.chmod(0o711)  # PostgreSQL's user has to pass through, where root runs the tests
-    running = Dev(folder)
-    try:
+    with running_dev() as running:
         yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                running.process.wait(60)
-        for process in running.processes():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        running.process.wait()
-        shutil.rmtree(folder)
 
 
 def make_database(environment: Mapping[str, str], tenant_id: str) -> sa.URL:
