@@ -22,6 +22,7 @@ IMAGES = dg.AssetKey("image_objects")
 INLINE_CHARACTERS = 1_000
 _CELL_CHARACTERS = 60
 _LINE_CHARACTERS = 90
+_VALUE_CHARACTERS = 28
 _STALE_ROWS = 20
 
 
@@ -133,11 +134,11 @@ def _guards_table(report: "ReconcileReport") -> dg.TableMetadataValue:
 
 
 def _changes_table(report: "ReconcileReport") -> dg.TableMetadataValue:
+    """What a narrow window cuts off on the right is what is nearly always the same."""
     rows = [
-        (c.table, c.action, c.item_code, c.column or "", c.old if c.old is not None else "", c.new or "")
-        for c in report.sample
+        (c.item_code, c.column or "", _ends(c.old or ""), _ends(c.new or ""), c.action, c.table) for c in report.sample
     ]
-    return table(("table", "action", "item_code", "column", "old", "new"), rows)
+    return table(("item_code", "column", "old", "new", "action", "table"), rows)
 
 
 def table(
@@ -153,6 +154,12 @@ def table(
 
 def _short(text: str, longest: int = _CELL_CHARACTERS) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _ends(value: str) -> str:
+    """Both ends of a long value: two addresses of one shop begin alike."""
+    room = _VALUE_CHARACTERS // 2
+    return value if len(value) <= _VALUE_CHARACTERS else f"{value[: room - 1]}…{value[-room:]}"
 
 
 def _listed(lines: Sequence[str], total: int) -> str:

@@ -195,7 +195,9 @@ def test_a_sentence_about_what_was_skipped_is_shown_whole() -> None:
 
 def test_changes_are_a_table_of_old_and_new_values_in_short_cells() -> None:
     sample = (
-        Change("items", "updated", "LAT", None, "description", None, "x" * 300),
+        Change(
+            "items", "updated", "LAT", None, "external_image_url", None, f"https://pos.example/{'x' * 99}/latte-2.jpg"
+        ),
         Change("items", "inserted", "KS", None, None, None, "{}"),
     )
     metadata = reconciled(replace(NOTHING_HAPPENED, sample=sample, changes_path="kopi/changes.parquet"))
@@ -204,11 +206,11 @@ def test_changes_are_a_table_of_old_and_new_values_in_short_cells() -> None:
         "table": "items",
         "action": "updated",
         "item_code": "LAT",
-        "column": "description",
+        "column": "external_image_url",
         "old": "",
         "new": "",
     }
-    assert described["new"] == "x" * 59 + "…"
+    assert described["new"] == "https://pos.e…xx/latte-2.jpg"
     assert (inserted["column"], inserted["new"]) == ("", "{}")
     assert metadata["changes_file"] == dg.MetadataValue.path("gs://snapshots/kopi/changes.parquet")
 
