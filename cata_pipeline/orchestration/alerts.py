@@ -86,7 +86,12 @@ def worth_telling(tags: Mapping[str, str]) -> bool:
     return not COMMAND_LINE.items() <= tags.items() and AUTO_RETRY_RUN_ID_TAG not in tags
 
 
-@dg.sensor(name=ALERT_SENSOR, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    name=ALERT_SENSOR,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells all runs that failed since the last tick in one message, to CATA_ALERT_WEBHOOK_URL or the log.",
+)
 def run_failure_alert(context: dg.SensorEvaluationContext, pipeline: PipelineResource) -> dg.SensorResult:
     """Posts all runs that failed since the last tick to CATA_ALERT_WEBHOOK_URL, in one message.
 

@@ -32,35 +32,35 @@ _RULES = "\n".join(f"| `{c.name}` | {c.owner.value} | {describe_rule(c)} |" for 
 
 _SNAPSHOT_TEXT = """The tenant's complete catalog as its POS gave it, one immutable Parquet file a fetch.
 
+If it fails: the message says what the POS answered. Nothing was written; materialize again once the POS is well.
+
 | guarantee | how |
 | --- | --- |
 | complete | a fetch that did not reach the provider's end marker is never a snapshot |
 | no prices | they are not even parsed |
 | kept | any snapshot can be applied again: set `from_snapshot` in the launchpad |
-
-If it fails: the message says what the POS answered. Nothing was written; materialize again once the POS is well.
 """
 
-_RECONCILED_TEXT = f"""The tenant's table `items` (and its structure tables) in step with the newest snapshot.
+_RECONCILED_TEXT = f"""The tenant's items and their structure, in step with the newest snapshot of its catalog.
+
+If it fails: nothing was written. A refusal by a guard names its counts and the `allow` that admits one run.
+
+Changed rows only, in one short transaction; every old and new value is kept in the change file. In the table `items`:
 
 | column | owner | on re-sync |
 | --- | --- | --- |
 {_RULES}
-
-Changed rows only, in one short transaction; every old and new value is kept in the change file.
-
-If it fails: nothing was written. A refusal by a guard names its counts and the `allow` that admits one run.
 """
 
-_IMAGES_TEXT = """Every external picture of the tenant, copied to our bucket as `{tenant}/items/{sha256}.{ext}`.
+_IMAGES_TEXT = """Every external picture of the tenant, copied to our bucket under a name made from its content.
+
+If it fails: one bad picture never stops the others; the table of failures says why and when it is tried again.
 
 | guarantee | how |
 | --- | --- |
-| unchanged pictures cost nothing | conditional requests, names by content |
+| unchanged pictures cost nothing | conditional requests; the name is `{tenant}/items/{sha256}.{ext}` |
 | a Cata user's own picture stays | `main_image_url` is replaced only where it holds a path of ours, or nothing |
 | only real pictures | fully decoded JPEG, PNG or WebP |
-
-If it fails: one bad picture never stops the others; the table of failures says why and when it is tried again.
 """
 
 
@@ -105,7 +105,7 @@ class ImageConfig(dg.Config):
             description=_RECONCILED_TEXT,
             group_name="catalog",
             owners=OWNERS,
-            kinds={"postgres", "python"},
+            kinds={"postgres", "mysql"},
             metadata={"dagster/table_name": ITEMS.name},
             skippable=True,
         ),

@@ -17,7 +17,8 @@ _KEPT = ":/?#[]@$&+,;=%~"
 def gallery(pictures: "Sequence[CopiedPicture]", base_url: str, longest: int) -> str:
     """As many whole pictures as fit below `longest` characters, in their order; empty when there are none.
 
-    The UI shows them as large as they are, in a table too, and takes no HTML that could say otherwise.
+    The UI shows them as large as they are, in a table too, and takes no HTML that could say otherwise: only a base URL
+    behind which a CDN makes them smaller does.
     """
     shown: list[str] = []
     room = longest - 1

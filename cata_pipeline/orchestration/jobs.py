@@ -7,7 +7,11 @@ from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED, SNAPSHOT
 sync_tenants = dg.define_asset_job(
     "sync_tenants",
     selection=dg.AssetSelection.assets(SNAPSHOT, RECONCILED),
-    description="Fetches each tenant's catalog, keeps a snapshot, and brings the tenant's tables in step with it.",
+    description=(
+        "Fetches each tenant's catalog, keeps a snapshot, and brings the tenant's tables in step with it."
+        " Backfill its two assets from the catalog rather than from here: a job's backfill counts every tenant of a run"
+        " as failed when one is."
+    ),
 )
 
 copy_images = dg.define_asset_job(

@@ -119,7 +119,15 @@ def first_syncs(keys: Sequence[str], new: Collection[str], tick: float) -> Itera
         )
 
 
-@dg.sensor(job=sync_tenants, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=sync_tenants,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Gives registered tenants their partition and first sync; retired ones lose theirs once no run touches them."
+        " More than a tenth at once (and more than 20) is refused: set the cursor to retire=N to allow it once."
+    ),
+)
 def tenant_registry_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource
 ) -> dg.SensorResult | dg.SkipReason:

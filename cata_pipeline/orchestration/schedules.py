@@ -31,6 +31,7 @@ def _batches(context: dg.ScheduleEvaluationContext, pipeline: PipelineResource) 
 
 @dg.schedule(
     job=sync_tenants,
+    description="Syncs every tenant, about a hundred in a run. The picture copies follow by themselves.",
     cron_schedule="0 2 * * *",
     execution_timezone=resync_timezone(),
     default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -44,6 +45,7 @@ def nightly_resync(
 
 @dg.schedule(
     job=copy_images,
+    description="Copies pictures that no sync announced, and asks again for those whose last check is a day old.",
     cron_schedule="0 5 * * *",
     execution_timezone=resync_timezone(),
     default_status=dg.DefaultScheduleStatus.RUNNING,

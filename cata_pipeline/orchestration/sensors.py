@@ -51,7 +51,12 @@ def image_runs(events: Sequence[SyncEvent], keys: Sequence[str]) -> Iterator[dg.
         yield dg.RunRequest(run_key=f"{last}@{newest[last]}", tags={**range_tags(chunk), "trigger": "sync"})
 
 
-@dg.sensor(job=copy_images, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=copy_images,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Copies the pictures of tenants that were synced at least 10 seconds ago, whoever asked for the sync.",
+)
 def image_copy_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts the image copy of every tenant that was synced, in one run for all that a batch has finished."""
     return image_copies(context.instance, _passed(context.cursor), now=time.time())

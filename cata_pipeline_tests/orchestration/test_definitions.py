@@ -47,10 +47,20 @@ def test_everything_that_triggers_runs_by_default_but_what_removes_runs() -> Non
     assert {s.default_status for s in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 
 
+def test_every_job_and_whatever_starts_one_says_in_the_ui_what_it_does() -> None:
+    repository = defs.get_repository_def()
+    said = {job.name: job.description for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    said |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
+    said |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
+    assert [name for name, description in said.items() if not description] == []
+
+
 @pytest.mark.parametrize("key", ["provider_catalog_snapshot", "reconciled_items", "image_objects", "fleet_health"])
 def test_an_asset_says_what_it_is_whose_it_is_and_what_to_do_when_it_fails(key: str) -> None:
     spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey(key))
     assert spec.owners
     assert spec.kinds
     assert spec.group_name in {"catalog", "images", "fleet"}
-    assert "If it fails" in (spec.description or "")
+    first, rest = (spec.description or "").split("\n", 1)
+    assert "`" not in first, "The catalog shows the first line as it is written."
+    assert "If it fails" in rest
