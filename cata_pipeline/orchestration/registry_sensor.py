@@ -124,7 +124,7 @@ def first_syncs(keys: Sequence[str], new: Collection[str], tick: float) -> Itera
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Gives registered tenants their partition and first sync; retired ones lose theirs once no run touches them."
+        "Gives registered tenants their partition and first sync; retired ones lose it once no run touches them."
         " More than a tenth at once (and more than 20) is refused: set the cursor to retire=N to allow it once."
     ),
 )

@@ -30,9 +30,18 @@ class DagsterUi:
         """Go to an address below the origin, as a bookmark does."""
         self.page.goto(f"{self.origin}/{path}")
 
+    def resize(self, width: int, height: int) -> None:
+        """Make the window another size."""
+        self.page.set_viewport_size({"width": width, "height": height})
+
     def menu(self, name: str) -> None:
         """Click an entry of the menu on the left."""
         self.page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+    def catalog(self) -> None:
+        """Look at the list of all assets."""
+        self.menu("Catalog")
+        expect(self.page.get_by_role("button", name="Materialize selected")).to_be_visible()
 
     def groups(self) -> list[str]:
         """The groups of the asset graph."""
@@ -52,7 +61,7 @@ class DagsterUi:
 
     def materialize(self, assets: Sequence[str], tenants: Sequence[str]) -> str:
         """Choose assets in the catalog, tenants in the dialog, and launch; returns the run's or backfill's address."""
-        self.menu("Catalog")
+        self.catalog()
         for asset in assets:
             link = self.page.get_by_role("link", name=asset)
             link.locator("xpath=preceding::input[@type='checkbox'][1]/..").click()
@@ -75,6 +84,7 @@ class DagsterUi:
     def runs_started_by(self, sensor: str) -> list[str]:
         """The addresses of the runs that a sensor started, the newest first; waits for one."""
         self.menu("Runs")
+        expect(self.page.get_by_text("Show runs within backfills")).to_be_visible()
         started = self.page.get_by_role("link", name=sensor)
         expect(started.first).to_be_visible()
         runs = [link.locator("xpath=preceding::a[contains(@href, '/runs/')][1]") for link in started.all()]
@@ -98,11 +108,11 @@ class DagsterUi:
         self.asset(asset)
         self.page.get_by_role("tab", name="Lineage").click()
         expect(self.page.get_by_text("Nearest Neighbors")).to_be_visible()
-        expect(self.page.get_by_text("Latest event").first).to_be_visible()
+        expect(self.page.get_by_role("link", name="% filled")).to_have_count(3)
 
     def asset(self, asset: str) -> None:
         """Open an asset's page."""
-        self.menu("Catalog")
+        self.catalog()
         self.page.get_by_role("link", name=asset).click()
 
     def partitions(self, asset: str) -> None:
@@ -148,10 +158,12 @@ class DagsterUi:
         """The targets of all links on the page; those within the UI begin with a slash."""
         return list(self.page.locator("a[href]").evaluate_all("all => all.map(a => a.getAttribute('href'))"))
 
-    def logs(self) -> Locator:
-        """Open the log of the failed run that a partition's page names."""
+    def logs(self, words: str) -> Locator:
+        """Open the log of the failed run that a partition's page names, and show only the lines with these words."""
         self.page.get_by_role("button", name="View logs").click()
-        return self.page.get_by_role("dialog")
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_placeholder("Filter").fill(words)
+        return dialog
 
     def keep(self, folder: Path) -> None:
         """Save how the page looks and what it says."""
