@@ -1,73 +1,68 @@
 """Takes the pictures of the Dagster UI that the documentation shows; `make pictures` runs it (needs chromium).
 
-Tells the demo's story in a folder of its own, serves the UI on top of it, and lets a headless browser look.
+Tells the demo's story in a folder of its own, goes through the UI as its test does (`dagster_ui`), and keeps what is to
+be seen on the way. Look at the pictures before you commit them.
 """
 
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+import io
 from pathlib import Path
 
-import httpx
+from PIL import Image
+
+from cata_pipeline.demo.menus import MENUS
+from cata_pipeline_tests.integration.dagster_ui import DagsterUi, browsing
+from cata_pipeline_tests.integration.dev_server import running_dev
 
 IMAGES = Path(__file__).parent / "images"
-COMMAND = str(Path(sys.executable).with_name("cata-pipeline"))
-PAGES = {
-    "lineage": ("assets/reconciled_items?view=lineage&lineageScope=neighbors", "1300,640"),
-    "partition": ("assets/reconciled_items?view=partitions&partition=kopi-kita", "1300,1240"),
-}
-BROWSER = (
-    "chromium",
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    "--virtual-time-budget=20000",
-)
-PATIENCE_SECONDS = 90
+SYNCED = ("provider_catalog_snapshot", "reconciled_items")
+COLOURS = 256
+"""What a palette can hold: a third of the bytes of a picture in all colours."""
 
 
 def main() -> None:
-    """Write one PNG for each page into `docs/images`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="cata-pictures-") as folder:
-        subprocess.run([COMMAND, "demo", "--state", folder], check=True)
-        serving = subprocess.Popen([COMMAND, "dev", "--state", folder, "--port", str(port)], stdout=subprocess.DEVNULL)
-        try:
-            origin = f"http://127.0.0.1:{port}"
-            wait_until("the UI answers", lambda: httpx.get(f"{origin}/server_info").is_success)
-            wait_until("the sensors' runs are done", lambda: runs_are_done(origin))
-            for name, (page, size) in PAGES.items():
-                target = f"--screenshot={IMAGES / name}.png"
-                profile = f"--user-data-dir={folder}/browser"
-                subprocess.run([*BROWSER, profile, f"--window-size={size}", target, f"{origin}/{page}"], check=True)
-        finally:
-            serving.terminate()
-            serving.wait()
+    """Write one PNG for each view into `docs/images`."""
+    ids = [menu.tenant_id for menu in MENUS]
+    kopi, roti = ids[0], ids[-1]
+    with running_dev(after_demo=True) as dev, browsing(dev.origin) as ui:
+        dev.wait_for("the UI", dev.partitions)
+        ui.open("")
+        ui.run_ending(ui.materialize(SYNCED, [kopi]))
+        copy = [{"key": "dagster/partition", "value": kopi}, {"key": "trigger", "value": "sync"}]
+        dev.wait_for("the picture copy", lambda: dev.finished_run(tags=copy))
+        ui.resize(1300, 620)
+        ui.lineage("reconciled_items")
+        take(ui, "lineage")
+        ui.resize(1500, 1180)
+        ui.partition("reconciled_items", kopi)
+        ui.metadata("changes").scroll_into_view_if_needed()
+        take(ui, "partition")
+        ui.resize(2000, 1300)
+        ui.partition("image_objects", kopi)
+        ui.pictures("newest")
+        ui.metadata("newest").get_by_role("img").first.scroll_into_view_if_needed()
+        take(ui, "gallery", width=1200)
+        ui.resize(1300, 900)
+        ui.asset("reconciled_items")
+        ui.plots()
+        ui.plot("unchanged").scroll_into_view_if_needed()
+        take(ui, "plots")
+        dev.mix_up_credentials(roti, kopi)
+        ui.resize(1300, 540)
+        ui.backfill_ending(ui.materialize(SYNCED, ids))
+        take(ui, "backfill")
+        ui.resize(1300, 640)
+        ui.partition("reconciled_items", roti)
+        ui.logs(roti).get_by_text("Nothing was fetched").first.scroll_into_view_if_needed()
+        take(ui, "failure")
 
 
-def wait_until(what: str, happens: Callable[[], bool]) -> None:
-    """Return once it happens; raises `TimeoutError` when it does not."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if happens():
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise TimeoutError(f"After {PATIENCE_SECONDS} seconds it is not so that {what}.")
-
-
-def runs_are_done(origin: str) -> bool:
-    """Whether a run that a sensor started is there, and no run is unfinished."""
-    query = "{ runsOrError { ... on Runs { results { status tags { key } } } } }"
-    runs = httpx.post(f"{origin}/graphql", json={"query": query}).json()["data"]["runsOrError"]["results"]
-    from_sensor = [run for run in runs if "dagster/sensor_name" in {tag["key"] for tag in run["tags"]}]
-    return bool(from_sensor) and {run["status"] for run in runs} == {"SUCCESS"}
+def take(ui: DagsterUi, name: str, width: int | None = None) -> None:
+    """Keep what is to be seen, in few colours and as wide as asked for."""
+    shown = Image.open(io.BytesIO(ui.page.screenshot(animations="disabled"))).convert("RGB")
+    if width:
+        shown = shown.resize((width, shown.height * width // shown.width), Image.Resampling.LANCZOS)
+    few = shown.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(IMAGES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
