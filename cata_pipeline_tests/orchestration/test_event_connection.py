@@ -1,0 +1,64 @@
+"""The connection that a run keeps for its events, on a real PostgreSQL."""
+
+import time
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from dagster_postgres.event_log import PostgresEventLogStorage
+from sqlalchemy.engine import Connection
+
+from cata_pipeline.orchestration.event_connection import kept_event_connection
+from cata_pipeline.orchestration.metadata import RECONCILED
+
+_OTHERS = """
+    SELECT {} FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+_PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture
+def watcher(instance: dg.DagsterInstance) -> Iterator[Connection]:
+    """Somebody who sees who else is connected to Dagster's database."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, PostgresEventLogStorage)
+    engine = sa.create_engine(storage.postgres_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+
+
+def report(instance: dg.DagsterInstance, tenant_id: str) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization(RECONCILED, partition=tenant_id))
+
+
+def others(watcher: Connection) -> list[int]:
+    return list(watcher.scalars(sa.text(_OTHERS.format("pid"))))
+
+
+def test_events_share_one_connection_that_is_gone_afterwards(instance: dg.DagsterInstance, watcher: Connection) -> None:
+    with kept_event_connection(instance):
+        report(instance, "kopi")
+        kept = others(watcher)
+        report(instance, "roti")
+        assert (len(kept), others(watcher)) == (1, kept)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while others(watcher) and time.monotonic() < deadline:
+        time.sleep(0.05)  # a backend ends a moment after its client has left
+    assert others(watcher) == []
+
+
+def test_a_lost_connection_loses_no_event(instance: dg.DagsterInstance, watcher: Connection) -> None:
+    with kept_event_connection(instance):
+        report(instance, "kopi")
+        watcher.execute(sa.text(_OTHERS.format("pg_terminate_backend(pid, 5000)")))
+        report(instance, "roti")
+    assert instance.get_materialized_partitions(RECONCILED) == {"kopi", "roti"}
+
+
+def test_another_storage_is_left_alone() -> None:
+    with dg.DagsterInstance.ephemeral() as instance, kept_event_connection(instance):
+        report(instance, "kopi")
+        assert instance.get_materialized_partitions(RECONCILED) == {"kopi"}
