@@ -100,7 +100,9 @@ async def _fetch(
         for track_inventory in (False, True):
             await _gather_pass(store, options, gathered, track_inventory=track_inventory)
     catalog = gathered.catalog()
-    _log.info(
+    # A line that a run shows is a row of Dagster's storage for each tenant and night; the counts stand elsewhere too.
+    _log.log(
+        logging.INFO if catalog.warnings else logging.DEBUG,
         "iseller %s: %d rows on %d pages, %d items, %d rejected, %d duplicate codes, %d warnings",
         origin_of(options.store_url),
         gathered.rows,
