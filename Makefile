@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test property lint format docs pictures lock bench-images bench-reconcile clean
+.PHONY: setup demo test property lint format docs pictures lock bench-fleet bench-images bench-reconcile clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/installed
@@ -43,6 +43,9 @@ pictures: setup  ## the pictures of the Dagster UI in docs/images (needs chromiu
 lock: setup  ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --strip-extras \
 		--no-header pyproject.toml --all-extras --group dev --group build --upgrade -o requirements.lock
+
+bench-fleet: setup  ## a fleet's night through the real daemon, in batches and one run a tenant; try ARGS=--quick
+	@$(BIN)/python -m benchmarks.fleet $(ARGS)
 
 bench-images: setup .venv-bench-images/installed  ## picture copies beside rclone and others (needs nginx, rclone); try ARGS=--quick
 	@$(BIN)/python -m benchmarks.images $(ARGS)

@@ -62,7 +62,7 @@ class Stopwatch:
 
 def own_peak_bytes() -> int:
     """The most resident memory that this process ever had."""
-    return _peak_bytes(os.getpid())
+    return peak_bytes(os.getpid())
 
 
 def run_measured(
@@ -110,7 +110,7 @@ def _tree_bytes(process: psutil.Process) -> int:
     except psutil.NoSuchProcess:
         return 0
     if not family:
-        return _peak_bytes(process.pid)  # exact between two samples too
+        return peak_bytes(process.pid)  # exact between two samples too
     return sum(_resident_bytes(member) for member in (process, *family))
 
 
@@ -121,7 +121,8 @@ def _resident_bytes(process: psutil.Process) -> int:
         return 0
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int) -> int:
+    """The most resident memory that a process ever had; 0 when it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from benchmarks.images.server import tree_cpu_seconds
+from benchmarks.server import tree_cpu_seconds
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.embedded_postgresql import EmbeddedPostgresql
 from cata_pipeline.settings import CONTROL_DRIVER

@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.images.server import HOST, Server, free_port
+from benchmarks.server import HOST, Server, free_port
 
 _SYSTEM_FOLDERS = "/usr/sbin:/usr/local/sbin"
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_FOLDERS}"

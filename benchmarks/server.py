@@ -1,6 +1,6 @@
 """A server process of the benchmark: started on a loopback port of its own, its CPU read, ended by its process id.
 
-What a server is told and what its log says belongs to its own module (`picture_host.py`, `storage.py`).
+What a server is told and what its log says belongs to the benchmark that needs it (as in `images/picture_host.py`).
 """
 
 import contextlib

@@ -1,0 +1,1 @@
+"""What a night costs for each tenant of a fleet, through the real daemon: in batches, and with one run for each."""
