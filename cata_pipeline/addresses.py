@@ -2,8 +2,8 @@
 
 Hosts are named by third parties (picture URLs) or by configuration (provider URLs), so what counts is
 the address a socket is about to connect to, never the spelling of a host. Both HTTP clients ask here at
-connect time: `cata_pipeline.images` through aiohttp's socket factory, `cata_pipeline.providers` through
-httpcore's network backend.
+connect time: `cata_pipeline.images` where it makes a socket, `cata_pipeline.providers` through httpcore's
+network backend.
 """
 
 import ipaddress

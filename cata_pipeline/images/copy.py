@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
-import aiohttp
 import sqlalchemy as sa
 
 from cata_pipeline.addresses import AddressPolicy
@@ -24,12 +23,12 @@ from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
-from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.ledger import Ledger, SettledUrl
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind, StoredPicture, digest, path_without_extension, store
 from cata_pipeline.images.picture_url import host_of
+from cata_pipeline.images.pool import Pool, guarded_pool
 from cata_pipeline.images.progress import Progress
 from cata_pipeline.images.result import MAX_FAILURES, MAX_NEWEST, CopiedPicture, ImageFailure, ImageResult
 from cata_pipeline.images.rota import Rota
@@ -87,14 +86,14 @@ class _Showing:
 class _Means:
     """What is open while pictures are copied; the threads are for hashing and decoding.
 
-    `fetching` has a scope for each request under way, by which it can be broken off.
+    `fetching` are the tasks that wait for a host, by which this can be broken off.
     """
 
-    session: aiohttp.ClientSession
+    pool: Pool
     uploads: Uploads
     threads: ThreadPoolExecutor
     rota: Rota
-    fetching: set[asyncio.Timeout]
+    fetching: set[asyncio.Task[None]]
     breakers: HostBreakers
 
 
@@ -159,12 +158,10 @@ class _Copy:
         # Threads of our own: pictures must not wait behind the write-backs, which use the loop's default ones.
         with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="picture-examine") as threads:
             async with (
-                guarded_session(self._policy, self._limits) as session,
+                guarded_pool(self._policy, self._limits) as pool,
                 self._bucket.uploads(self._limits.concurrency) as uploads,
             ):
-                means = _Means(
-                    session, uploads, threads, Rota(urls, self._limits.concurrency_per_host), set(), breakers
-                )
+                means = _Means(pool, uploads, threads, Rota(urls, self._limits.concurrency_per_host), set(), breakers)
                 try:
                     with stop.calling(lambda: loop.call_soon_threadsafe(_leave_hosts, means)):
                         await self._serve_all(min(self._limits.concurrency, total), means, progress)
@@ -219,15 +216,18 @@ class _Copy:
 
     async def _fetched(self, due: DueUrl, means: _Means) -> Fetched | NotModified:
         known = due.entry.validators if due.entry.path else NO_VALIDATORS
+        task = asyncio.current_task()
+        assert task is not None
+        means.fetching.add(task)
         try:
-            async with asyncio.timeout(None) as scope:
-                means.fetching.add(scope)
-                try:
-                    return await fetch(means.session, due.url, known, self._policy, self._limits, means.breakers)
-                finally:
-                    means.fetching.remove(scope)
-        except TimeoutError:
-            raise _LeftError from None
+            return await fetch(means.pool, due.url, known, self._policy, self._limits, means.breakers)
+        except asyncio.CancelledError:
+            # Ours, unless somebody else wants the task to end as well.
+            if means.rota.is_closed and not task.uncancel():
+                raise _LeftError from None
+            raise
+        finally:
+            means.fetching.remove(task)
 
     async def _stored(self, content: bytes, known_path: str | None, means: _Means) -> StoredPicture:
         loop = asyncio.get_running_loop()
@@ -298,8 +298,8 @@ class _Copy:
 def _leave_hosts(means: _Means) -> None:
     """Break off every request under way and begin no other; what has arrived goes on to the bucket."""
     means.rota.close()
-    for scope in means.fetching:
-        scope.reschedule(asyncio.get_running_loop().time())
+    for task in means.fetching:
+        task.cancel()
 
 
 def _chunks(showings: Iterable[_Showing], size: int) -> Iterator[list[_Showing]]:

@@ -6,26 +6,23 @@ Add rules about a host's answer here. Which addresses may be reached is `guard.p
 
 import asyncio
 import re
+import ssl
 from dataclasses import dataclass
 
-import aiohttp
 from yarl import URL
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
+from cata_pipeline.images.answer import Answer, BrokenOffError, TooLargeError
 from cata_pipeline.images.breaker import HostBreakers
+from cata_pipeline.images.connection import Connection
 from cata_pipeline.images.digests import is_altered
 from cata_pipeline.images.failure import PictureError
-from cata_pipeline.images.guard import is_denial
 from cata_pipeline.images.kinds import WEB_PAGE
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, host_key, redirect_target
+from cata_pipeline.images.pool import Pool
 from cata_pipeline.images.validators import Validators
 
-_HEADERS = {
-    "Accept": "image/jpeg, image/png, image/webp, */*;q=0.1",
-    "Accept-Encoding": "identity",
-    "User-Agent": "cata-pipeline",
-}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 # A login or a bot check in front of the pictures often passes, unlike a picture that is gone.
@@ -62,7 +59,7 @@ class _Visit:
     Who is asked by `fair_until` has `silence_seconds` before `end`, or all of it where that is shorter.
     """
 
-    session: aiohttp.ClientSession
+    pool: Pool
     known: Validators
     limits: CopyLimits
     breakers: HostBreakers
@@ -71,14 +68,14 @@ class _Visit:
 
 
 async def fetch(
-    session: aiohttp.ClientSession,
+    pool: Pool,
     url: str,
     known: Validators,
     policy: AddressPolicy,
     limits: CopyLimits,
     breakers: HostBreakers | None = None,
 ) -> Fetched | NotModified:
-    """GET `url` through a guarded session; `known` makes the request conditional.
+    """GET `url` through a guarded pool; `known` makes the request conditional.
 
     Raises `PictureError` for everything that goes wrong with this URL or its hosts (`PostponedError` when one of them
     rests and was not asked), and nothing else.
@@ -87,7 +84,7 @@ async def fetch(
     began = loop.time()
     end = began + limits.deadline_seconds
     fair_until = began + max(0.0, limits.deadline_seconds - limits.silence_seconds)
-    visit = _Visit(session, known, limits, breakers or HostBreakers(limits), end, fair_until)
+    visit = _Visit(pool, known, limits, breakers or HostBreakers(limits), end, fair_until)
     target = checked_url(url, policy, limits.url_characters)
     for _ in range(limits.redirects + 1):
         answer = await _asked(visit, target, began)
@@ -123,60 +120,56 @@ async def _asked(visit: _Visit, url: URL, began: float) -> Fetched | NotModified
 async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
     """One host's answer; every other end is a `PictureError`, or `TimeoutError`."""
     try:
-        async with asyncio.timeout_at(visit.end):
-            try:
-                return await _get(visit, url)
-            except aiohttp.ClientPayloadError:
-                # Mostly a single connection that was dropped: an hour's wait would be too much for that.
-                return await _get(visit, url)
+        try:
+            return await _get(visit, url)
+        except BrokenOffError:
+            # Mostly a single connection that was dropped: an hour's wait would be too much for that.
+            return await _get(visit, url)
     except (PictureError, TimeoutError):
         raise
-    except aiohttp.ClientConnectorCertificateError:
-        raise PictureError("the picture's host has no valid certificate") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise _connection_failure(error) from None
+    except OSError as error:
+        raise _connection_failure(error, visit.limits) from None
     except (ValueError, IndexError, TypeError):
         # URL, IDNA and header parsing raise these for spellings that no check above foresees; one must not stop all.
         raise PictureError(UNUSABLE_URL) from None
 
 
-def _connection_failure(error: Exception) -> PictureError:
-    if is_denial(error):
-        return PictureError(str(AddressDeniedError()))
-    if isinstance(error, aiohttp.InvalidURL):
-        return PictureError(UNUSABLE_URL)
-    if isinstance(error, aiohttp.ClientPayloadError):
+def _connection_failure(error: OSError, limits: CopyLimits) -> PictureError:
+    if isinstance(error, AddressDeniedError):
+        return PictureError(str(error))
+    if isinstance(error, TooLargeError):
+        return _too_large(limits)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return PictureError("the picture's host has no valid certificate")
+    if isinstance(error, BrokenOffError):
         return PictureError("the picture's host broke off in the middle of the file", host_fault=True)
     return PictureError("the picture's host could not be reached or did not answer properly", host_fault=True)
 
 
 async def _get(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
-    headers = _HEADERS | visit.known.headers()
-    async with visit.session.get(url, allow_redirects=False, headers=headers) as response:
-        if response.status in _REDIRECTS:
-            return _Redirect(response.headers.get("Location", ""))
-        return await _read(response, visit.known, visit.limits)
+    connection, answer = await visit.pool.ask(url, visit.known.headers(), visit.end)
+    try:
+        if answer.status in _REDIRECTS:
+            return _Redirect(answer.header(b"location"))
+        if answer.status == _NOT_MODIFIED and visit.known:
+            return NotModified()
+        _check_head(answer, visit.limits)
+        return await _read(connection, answer)
+    finally:
+        visit.pool.done(connection)
 
 
-async def _read(response: aiohttp.ClientResponse, known: Validators, limits: CopyLimits) -> Fetched | NotModified:
-    if response.status == _NOT_MODIFIED and known:
-        return NotModified()
-    _check_head(response, limits)
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > limits.max_bytes:
-            raise _too_large(limits)
+async def _read(connection: Connection, answer: Answer) -> Fetched:
+    content = bytes(await connection.whole())
     if not content:
         raise PictureError("the picture's host sent an empty file")
-    if is_altered(response.headers.get("Content-Digest", ""), content):
+    if is_altered(answer.header(b"content-digest"), content):
         raise PictureError("the file was altered on its way (its checksum differs)", transient=True)
-    validators = Validators(_validator(response, "ETag"), _validator(response, "Last-Modified"))
-    return Fetched(bytes(content), validators)
+    return Fetched(content, Validators(_validator(answer, b"etag"), _validator(answer, b"last-modified")))
 
 
-def _check_head(response: aiohttp.ClientResponse, limits: CopyLimits) -> None:
-    status = response.status
+def _check_head(answer: Answer, limits: CopyLimits) -> None:
+    status = answer.status
     if status in _GONE:
         raise PictureError(f"there is no picture at this address any more (the host answers {status})")
     if status != _OK:
@@ -186,11 +179,11 @@ def _check_head(response: aiohttp.ClientResponse, limits: CopyLimits) -> None:
             transient=transient,
             host_fault=status in _CANNOT_SERVE_NOW,
         )
-    if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"identity", ""}:
+    if answer.header(b"content-encoding").strip().lower() not in {"identity", ""}:
         raise PictureError("the picture's host sends it compressed, although asked not to")
-    if response.content_type.lower() == "text/html":
+    if answer.header(b"content-type").partition(";")[0].strip().lower() == "text/html":
         raise PictureError(WEB_PAGE)
-    if (response.content_length or 0) > limits.max_bytes:
+    if int(answer.header(b"content-length") or 0) > limits.max_bytes:
         raise _too_large(limits)
 
 
@@ -198,7 +191,7 @@ def _too_large(limits: CopyLimits) -> PictureError:
     return PictureError(f"the picture is larger than {limits.max_bytes / 1_000_000:g} MB")
 
 
-def _validator(response: aiohttp.ClientResponse, header: str) -> str | None:
+def _validator(answer: Answer, header: bytes) -> str | None:
     """A header worth sending back; one with bytes outside ASCII could be neither stored nor sent as it came."""
-    value = response.headers.get(header, "")
+    value = answer.header(header)
     return value if _VALIDATOR.fullmatch(value) else None

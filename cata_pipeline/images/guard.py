@@ -1,158 +1,124 @@
-"""An HTTP session that connects only where the address policy allows, whatever the URL says.
+"""Makes connections to picture hosts, and only where the address policy allows, whatever the URL says.
 
 Picture hosts are named by third parties. The numeric address is judged when a socket for it is made, so literals, odd
 spellings, redirects and names that change their answer all pass the same gate, and a denied host receives no packet.
-What is asked, and what an answer must look like, belongs in `fetch.py`.
+Which connections are kept is `pool.py`; what is asked on them, and what an answer must say, is `fetch.py`.
 """
 
 import asyncio
 import functools
+import ipaddress
 import socket
-from collections.abc import AsyncIterator
+import ssl
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Any
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
+from aiohappyeyeballs import AddrInfoType, start_connection
 
-from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.images.connection import Connection, Origin
 from cata_pipeline.images.limits import CopyLimits
 
-_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+_REMEMBERED_SECONDS = 10.0
+_NEXT_ADDRESS_SECONDS = 0.25
+_Addresses = list[tuple[socket.AddressFamily, str]]
 
 
-@asynccontextmanager
-async def guarded_session(policy: AddressPolicy, limits: CopyLimits) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session without cookies, credentials, proxies or inflating, whose every connect is judged by `policy`.
+class Guard:
+    """Connects for one event loop; a denial is raised as `AddressDeniedError`, all else as another `OSError`."""
 
-    A denial surfaces as an `aiohttp.ClientConnectorError` that `is_denial` recognises.
-    """
-    # Names that a slow DNS server leaves hanging would otherwise fill the loop's default threads, which others need.
-    lookups = ThreadPoolExecutor(limits.lookup_threads, thread_name_prefix="picture-lookup")
-    connector = _Connector(
-        resolver=_JudgingResolver(policy, lookups, limits),
-        socket_factory=lambda info: _judged_socket(policy, info),
-        ttl_dns_cache=10,
-        limit=limits.concurrency,
-    )
-    try:
-        async with aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                # All addresses of a host together: aiohttp goes through them more than once.
-                connect=limits.lookup_seconds + limits.silence_seconds,
-                sock_connect=limits.silence_seconds,
-                sock_read=limits.silence_seconds,
-            ),
-        ) as session:
-            yield session
-    finally:
-        lookups.shutdown(wait=False, cancel_futures=True)
-
-
-class _Listener(ResponseHandler):
-    """A connection that ends when its host speaks although nothing was asked.
-
-    aiohttp would parse and keep every further "answer" that arrives while the connection waits to be used again,
-    which a hostile host can make hundreds of megabytes, and would take the first of them for the next answer.
-    """
-
-    is_idle = False
-
-    def wait(self) -> None:
-        self.is_idle = True
-
-    def data_received(self, data: bytes) -> None:
-        if data and self.is_idle:
-            self.abort()
-        else:
-            super().data_received(data)
-
-
-class _Connector(aiohttp.TCPConnector):
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        # aiohttp has no argument for it.
-        self._factory = functools.partial(_Listener, loop=self._loop)  # type: ignore[assignment]
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 the signature is aiohttp's
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            listener = connection.protocol
-            assert isinstance(listener, _Listener)
-            # What came together with the end of the last answer is nobody's.
-            if not listener.should_close:
-                listener.is_idle = False
-                connection.add_callback(listener.wait)
-                return connection
-            connection.close()
-
-
-def is_denial(error: BaseException | None) -> bool:
-    """Whether an error of the HTTP client comes from the address policy."""
-    while error is not None:
-        if isinstance(error, AddressDeniedError):
-            return True
-        error = error.__cause__ or getattr(error, "os_error", None)
-    return False
-
-
-def _judged_socket(policy: AddressPolicy, info: aiohttp.AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, address = info
-    host, port = str(address[0]), int(address[1])
-    if family == socket.AF_INET6 and len(address) > 3 and address[3]:  # noqa: PLR2004 the scope's place in the tuple
-        host = f"{host.partition('%')[0]}%{address[3]}"
-    policy.check(host, port)
-    return socket.socket(family, kind, protocol)
-
-
-class _JudgingResolver(AbstractResolver):
-    """Looks names up on its own threads, and refuses a name when any of its addresses is denied."""
-
-    def __init__(self, policy: AddressPolicy, threads: ThreadPoolExecutor, limits: CopyLimits) -> None:
+    def __init__(self, policy: AddressPolicy, limits: CopyLimits) -> None:
         self._policy = policy
-        self._threads = threads
         self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        # Names that a slow DNS server leaves hanging would fill the loop's default threads, which others need.
+        self._threads = ThreadPoolExecutor(limits.lookup_threads, thread_name_prefix="picture-lookup")
+        self._lookups: dict[Origin, asyncio.Future[_Addresses]] = {}
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        lookup = loop.run_in_executor(self._threads, _addresses, host, port, family)
+    async def connect(self, origin: Origin) -> Connection:
+        """A connection that nothing was asked on yet; raises `TimeoutError` when none of the addresses answers."""
+        addresses = await self._addresses_of(origin)
+        # All addresses of a host together.
+        async with asyncio.timeout(self._limits.silence_seconds):
+            ours = await start_connection(
+                [_address_info(family, address, origin.port) for family, address in addresses],
+                happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+                socket_factory=functools.partial(_judged_socket, self._policy),
+            )
+            is_tls = origin.scheme == "https"
+            try:
+                _, connection = await self._loop.create_connection(
+                    functools.partial(Connection, origin, self._limits),
+                    sock=ours,
+                    ssl=_tls() if is_tls else None,
+                    # The certificate is for the name, whatever address it has; no certificate has the final dot.
+                    server_hostname=origin.host.rstrip(".") if is_tls else None,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return connection
+
+    def close(self) -> None:
+        """Look nothing up any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _addresses_of(self, origin: Origin) -> _Addresses:
+        """The numeric addresses to try; a name is refused when any of its addresses is denied."""
         try:
-            found = await asyncio.wait_for(lookup, self._limits.lookup_seconds)
+            version = ipaddress.ip_address(origin.host).version
+        except ValueError:
+            pass
+        else:
+            return [(socket.AF_INET if version == 4 else socket.AF_INET6, origin.host)]  # noqa: PLR2004 IPv4
+        try:
+            async with asyncio.timeout(self._limits.lookup_seconds):
+                found = await asyncio.shield(self._lookup(origin))
         except TimeoutError:
             raise OSError("the name server did not answer in time") from None
         except UnicodeError:
             raise OSError("not a host name") from None
         for _, address in found:
-            self._policy.check(address, port)
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=found_family, proto=0, flags=_NUMERIC)
-            for found_family, address in found[: self._limits.addresses_per_host]
-        ]
+            self._policy.check(address, origin.port)
+        return found[: self._limits.addresses_per_host]
 
-    async def close(self) -> None:
-        """Nothing to do: the threads belong to the session."""
+    def _lookup(self, origin: Origin) -> asyncio.Future[_Addresses]:
+        """One lookup for all who ask at once or soon after, so that a slow name holds up one thread only."""
+        lookup = self._lookups.get(origin)
+        if lookup is None:
+            lookup = self._loop.run_in_executor(self._threads, _addresses, origin.host, origin.port)
+            self._lookups[origin] = lookup
+            lookup.add_done_callback(functools.partial(self._remember, origin))
+        return lookup
+
+    def _remember(self, origin: Origin, lookup: asyncio.Future[_Addresses]) -> None:
+        # A failure is forgotten at once; asking for it also tells the loop that somebody knows of it.
+        failed = lookup.cancelled() or lookup.exception() is not None
+        self._loop.call_later(0 if failed else _REMEMBERED_SECONDS, self._lookups.pop, origin, None)
 
 
-def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[tuple[socket.AddressFamily, str]]:
-    answers = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    found: list[tuple[socket.AddressFamily, str]] = []
-    for answer_family, _, _, _, address in answers:
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Loading all authorities takes a good part of a second's hundredths, so it is done once."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _address_info(family: socket.AddressFamily, address: str, port: int) -> AddrInfoType:
+    numeric = (address, port) if family == socket.AF_INET else (address, port, 0, 0)
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", numeric
+
+
+def _judged_socket(policy: AddressPolicy, info: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, address = info
+    policy.check(str(address[0]), int(address[1]))
+    return socket.socket(family, kind, protocol)
+
+
+def _addresses(host: str, port: int) -> _Addresses:
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    found: _Addresses = []
+    for family, _, _, _, address in answers:
         scope = f"%{address[3]}" if len(address) > 3 and address[3] else ""  # noqa: PLR2004 only IPv6 addresses have a scope
-        found.append((answer_family, f"{address[0]}{scope}"))
+        found.append((family, f"{address[0]}{scope}"))
     return found

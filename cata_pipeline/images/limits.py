@@ -17,7 +17,8 @@ class CopyLimits:
       run finds everything due. `transient_retry` and `permanent_retry`: wait after the first failure and the longest
       wait; each further failure in a row doubles it.
     What a host may send:
-      `url_characters`, `redirects`, `max_bytes` (of a body), `addresses_per_host` (tried of one DNS answer).
+      `url_characters`, `redirects`, `max_bytes` (of a body), `head_bytes` and `header_lines` (of an answer, interim
+      ones and trailers included), `addresses_per_host` (tried of one DNS answer).
     How long (seconds):
       `deadline_seconds` for one picture from the first lookup to the last byte, redirects included;
       `silence_seconds` between two reads, and for one connect; `lookup_seconds` for one DNS answer.
@@ -42,6 +43,8 @@ class CopyLimits:
     url_characters: int = 2_048
     redirects: int = 3
     max_bytes: int = 10_000_000
+    head_bytes: int = 65_536
+    header_lines: int = 256
     addresses_per_host: int = 4
 
     deadline_seconds: float = 30.0

@@ -1,6 +1,7 @@
 """The certificate is checked against the host's name, whatever address it turns out to have."""
 
 import asyncio
+import functools
 import ssl
 import threading
 import warnings
@@ -11,7 +12,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -22,12 +22,12 @@ from cryptography.x509.oid import NameOID
 from cata_pipeline.images import guard
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched
-from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline_tests.images.hosts import LOOPBACK, listener, policy_for, says
 from cata_pipeline_tests.images.test_fetch import get
-from cata_pipeline_tests.images.test_guard import answer_with
+from cata_pipeline_tests.images.test_guard import answer_with, ask
 
 NAME = "good.example"
 Certificate = Callable[..., Path]
@@ -62,11 +62,12 @@ def _builder(
 def certificate(
     authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Certificate:
-    """Makes a certificate and its key, in one file; the authority that signs it is trusted by our session."""
+    """Makes a certificate and its key, in one file; the authority that signs it is trusted by our client."""
     trusted, trusted_key = authority
     pem = tmp_path / "authority.pem"
     pem.write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
-    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context(cafile=pem))
+    monkeypatch.setattr(ssl, "create_default_context", functools.partial(ssl.create_default_context, cafile=pem))
+    monkeypatch.setattr(guard, "_tls", functools.cache(guard._tls.__wrapped__))
 
     def make(*names: x509.GeneralName, left: timedelta = timedelta(days=1), self_signed: bool = False) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -175,12 +176,11 @@ def test_two_names_at_one_address_each_need_their_own_certificate(
     answer_with(monkeypatch, [LOOPBACK])
 
     async def run(port: int) -> None:
-        async with guarded_session(policy_for(port), CopyLimits()) as session:
+        async with guarded_pool(policy_for(port), CopyLimits()) as pool:
             for _ in range(2):
-                async with session.get(f"https://{NAME}:{port}/") as response:
-                    assert await response.read() == b"bytes"
-            with pytest.raises(aiohttp.ClientConnectorCertificateError):
-                await session.get(f"https://evil.example:{port}/")
+                assert await ask(pool, f"https://{NAME}:{port}/") == b"bytes"
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await ask(pool, f"https://evil.example:{port}/")
 
     with tls_host(certificate(x509.DNSName(NAME))) as port:
         asyncio.run(run(port))
