@@ -6,6 +6,7 @@ connect time: `cata_pipeline.images` where it makes a socket, `cata_pipeline.pro
 network backend.
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class AddressPolicy:
     def admits_plain_http(self, host: str, port: int) -> bool:
         """Whether `host` is an address literal that was allowed by hand together with this port."""
         try:
-            return Endpoint(ipaddress.ip_address(host.strip("[]")), port) in self.allowed
+            return Endpoint(_read(host.strip("[]")), port) in self.allowed
         except ValueError:
             return False
 
@@ -86,6 +87,10 @@ class AddressPolicy:
         ):
             return False
         return not _in_any(address, self.denied_networks)
+
+
+# Asked for every picture, about the few hosts there are.
+_read = functools.lru_cache(maxsize=1_024)(ipaddress.ip_address)
 
 
 def _in_any(address: Address, networks: Iterable[Network]) -> bool:

@@ -5,18 +5,11 @@ a connection may lead is `guard.py`.
 """
 
 import asyncio
-from typing import NamedTuple, cast
+from typing import cast
 
 from cata_pipeline.images.answer import Answer, AnswerError, BrokenOffError
 from cata_pipeline.images.limits import CopyLimits
-
-
-class Origin(NamedTuple):
-    """What connections are kept for: a scheme, a host as the URL names it (no brackets), and a port."""
-
-    scheme: str
-    host: str
-    port: int
+from cata_pipeline.images.picture_url import Origin
 
 
 class DroppedError(OSError):

@@ -19,7 +19,7 @@ from cata_pipeline.images.digests import is_altered
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.kinds import WEB_PAGE
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, host_key, redirect_target
+from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, origin_of, redirect_target
 from cata_pipeline.images.pool import Pool
 from cata_pipeline.images.validators import Validators
 
@@ -97,7 +97,8 @@ async def fetch(
 
 async def _asked(visit: _Visit, url: URL, began: float) -> Fetched | NotModified | _Redirect:
     """One host's answer; told to its breaker."""
-    host = f"{host_key(url)}:{url.port}"
+    origin = origin_of(url)
+    host = f"{origin.key}:{origin.port}"
     visit.breakers.admit(host)
     try:
         answer = await _explained(visit, url)

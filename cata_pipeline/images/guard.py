@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from cata_pipeline.addresses import AddressPolicy
-from cata_pipeline.images.connection import Connection, Origin
+from cata_pipeline.images.connection import Connection
 from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.picture_url import Origin
 
 _REMEMBERED_SECONDS = 10.0
 _NEXT_ADDRESS_SECONDS = 0.25

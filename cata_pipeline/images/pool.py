@@ -13,9 +13,10 @@ from yarl import URL
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.images.answer import Answer
-from cata_pipeline.images.connection import Connection, DroppedError, Origin
+from cata_pipeline.images.connection import Connection, DroppedError
 from cata_pipeline.images.guard import Guard
 from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.picture_url import Origin, origin_of
 
 _KEPT_SECONDS = 15.0
 _TARGET = re.compile(r"/[\x21-\x7e]*")
@@ -56,7 +57,7 @@ class Pool:
         an `OSError`, or a `ValueError` for what cannot be asked. Whoever gets a connection gives it back by `done`.
         """
         request = _request(url, headers)
-        origin = Origin(url.scheme, url.raw_host or "", url.port or 0)
+        origin = origin_of(url)
         kept = self._take(origin)
         if kept is not None:
             try:

@@ -14,11 +14,12 @@ from yarl import URL
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.images import pool as pool_module
 from cata_pipeline.images.answer import AnswerError
-from cata_pipeline.images.connection import DroppedError, Origin
+from cata_pipeline.images.connection import DroppedError
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, fetch
 from cata_pipeline.images.guard import Guard
 from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.picture_url import Origin
 from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 from cata_pipeline.settings import Endpoint
