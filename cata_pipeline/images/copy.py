@@ -125,6 +125,7 @@ class _Copy:
         self._failures: list[ImageFailure] = []
         self._newest: deque[CopiedPicture] = deque(maxlen=MAX_NEWEST)
         self._pending: list[SettledUrl] = []
+        self._pending_work = 0
         self._flushing = asyncio.Lock()
 
     def run(self, stop: Stop, breakers: HostBreakers) -> ImageResult:
@@ -192,10 +193,11 @@ class _Copy:
                 self._count_failure(due, entry)
             except (_LeftError, StoppedError):
                 return
-            is_new = entry.failure is None and entry.path != due.entry.path
-            self._pending.append(SettledUrl(due.url, entry, due.items, is_new))
+            settled = SettledUrl(due.url, due.entry, entry, due.items)
+            self._pending.append(settled)
+            self._pending_work += not settled.is_confirmed
             progress.add(failed=entry.failure is not None)
-            if len(self._pending) >= self._limits.flush_urls:
+            if self._pending_work >= self._limits.flush_urls or len(self._pending) >= self._limits.flush_confirmed:
                 await self._flush()
 
     async def _copied(self, due: DueUrl, means: _Means) -> LedgerEntry:
@@ -257,7 +259,7 @@ class _Copy:
     async def _flush(self) -> None:
         async with self._flushing:
             # Taken only now: whoever waits here may be cancelled, and its batch is for the next one then.
-            batch, self._pending = self._pending, []
+            batch, self._pending, self._pending_work = self._pending, [], 0
             if not batch:
                 return
             self._counts.update(await asyncio.to_thread(self._settle, batch))
@@ -279,11 +281,14 @@ class _Copy:
         """Record paths as ours and point the items at them; the objects are there already."""
         counts: Counter[str] = Counter()
         for chunk in _chunks(showings, self._limits.flush_items):
-            ours = self._ledger.record([(showing.item.item_code, showing.path) for showing in chunk])
+            behind = [showing for showing in chunk if showing.item.shown != showing.path]
+            ours = self._ledger.record(
+                [(showing.item.item_code, showing.path) for showing in chunk],
+                {showing.item.item_code for showing in behind},
+            )
             wishes = [
-                WriteBack(item.item_code, item.url, showing.path, ours[item.item_code])
-                for showing in chunk
-                if (item := showing.item).shown != showing.path
+                WriteBack(showing.item.item_code, showing.item.url, showing.path, ours[showing.item.item_code])
+                for showing in behind
             ]
             verdicts = self._tenant.write_back(wishes) if wishes else {}
             for wish in wishes:

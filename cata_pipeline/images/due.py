@@ -63,6 +63,16 @@ def after_copy(path: str, validators: Validators, now: datetime) -> LedgerEntry:
     return LedgerEntry(path=path, validators=validators, checked_at=now)
 
 
+def is_confirmed(former: LedgerEntry, entry: LedgerEntry) -> bool:
+    """Whether a try found all as the ledger had it, so that only `checked_at` is new."""
+    return (
+        former.failure is None
+        and entry.failure is None
+        and entry.path is not None
+        and (entry.path, entry.validators) == (former.path, former.validators)
+    )
+
+
 def after_failure(entry: LedgerEntry, error: PictureError, now: datetime, limits: CopyLimits) -> LedgerEntry:
     """The entry after one more failure: the last good copy stays, the wait doubles.
 

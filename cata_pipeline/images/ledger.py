@@ -13,7 +13,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from cata_pipeline.images.due import LedgerEntry
+from cata_pipeline.images.due import LedgerEntry, is_confirmed
 from cata_pipeline.images.tenant_items import PicturedItem
 from cata_pipeline.images.validators import Validators
 
@@ -56,6 +56,13 @@ _SETTLE = sa.text("""
         item_code = excluded.item_code, items = excluded.items
 """)
 
+_CONFIRM = sa.text("""
+    UPDATE image_urls
+    SET checked_at = :checked_at
+    WHERE tenant_id = :tenant
+      AND url_sha256 IN (SELECT decode(key, 'hex') FROM jsonb_array_elements_text(CAST(:keys AS jsonb)) AS key)
+""")
+
 _NEWEST = sa.text("""
     SELECT item_code, path
     FROM (
@@ -77,15 +84,22 @@ _FORGET_FAILURES = sa.text("""
 
 @dataclass(frozen=True, slots=True)
 class SettledUrl:
-    """A URL whose try is over, what the ledger is to say of it, and the items that share it (at least one).
-
-    `is_new`: the host gave another picture than the ledger had for this URL.
-    """
+    """A URL whose try is over, what the ledger said and is to say of it, and the items that share it (at least one)."""
 
     url: str
+    former: LedgerEntry
     entry: LedgerEntry
     items: Sequence[PicturedItem]
-    is_new: bool
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the host gave another picture than the ledger had for this URL."""
+        return self.entry.failure is None and self.entry.path != self.former.path
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether all that the ledger says stays as it is, but for the time."""
+        return is_confirmed(self.former, self.entry)
 
 
 _PATHS = sa.text("""
@@ -136,18 +150,24 @@ class Ledger:
         ):
             yield from rows.scalars()
 
-    def record(self, paths: Sequence[tuple[str, str]]) -> Mapping[str, frozenset[str]]:
-        """Remember (item code, path) pairs as ours, in one transaction; returns all paths of these items."""
+    def record(self, paths: Sequence[tuple[str, str]], asked_for: Collection[str] = ()) -> Mapping[str, frozenset[str]]:
+        """Remember (item code, path) pairs as ours, in one transaction; returns all paths of the items asked for."""
         rows = [{"item_code": item_code, "path": path} for item_code, path in paths]
         with self._engine.begin() as connection:
             connection.execute(_RECORD, {"tenant": self._tenant, "rows": json.dumps(rows)})
-            return self._ours(connection, {item_code for item_code, _ in paths})
+            return self._ours(connection, asked_for) if asked_for else {}
 
     def settle(self, urls: Sequence[SettledUrl]) -> None:
-        """Write what each URL's try came to, in one transaction."""
-        rows = [_row(settled) for settled in urls]
+        """Write what each URL's try came to, in one transaction; of confirmed ones only the time, the earliest."""
+        rows = [_row(settled) for settled in urls if not settled.is_confirmed]
+        confirmed = [settled for settled in urls if settled.is_confirmed]
         with self._engine.begin() as connection:
-            connection.execute(_SETTLE, {"tenant": self._tenant, "rows": json.dumps(rows, default=str)})
+            if rows:
+                connection.execute(_SETTLE, {"tenant": self._tenant, "rows": json.dumps(rows, default=str)})
+            if confirmed:
+                keys = json.dumps([_key(settled.url) for settled in confirmed])
+                checked_at = min(settled.entry.checked_at for settled in confirmed if settled.entry.checked_at)
+                connection.execute(_CONFIRM, {"tenant": self._tenant, "keys": keys, "checked_at": checked_at})
 
     def newest(self, limit: int) -> list[tuple[str, str]]:
         """The paths that were recorded last, the newest first, each with one of its item codes."""

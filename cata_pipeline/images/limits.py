@@ -32,8 +32,9 @@ class CopyLimits:
       processor time), `decode_bytes` (address space of a worker process), `decode_workers` (processes, shared by all
       tenants of a process).
     How much is written at once:
-      `flush_urls` settled together, `flush_items` of them in one transaction of the tenant database, `page_items`
-      read together.
+      `flush_urls` settled together, or `flush_confirmed` where most are as they were (a crash makes us ask again for
+      what was not settled, which costs little for those); `flush_items` in one transaction of the tenant database,
+      `page_items` read together.
     """
 
     revalidate_after: timedelta = timedelta(hours=20)
@@ -67,5 +68,6 @@ class CopyLimits:
     decode_workers: int = 2
 
     flush_urls: int = 100
+    flush_confirmed: int = 500
     flush_items: int = 500
     page_items: int = 2_000

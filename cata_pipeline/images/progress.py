@@ -36,8 +36,9 @@ class Progress:
         """One more URL is done."""
         self.done += 1
         self._failed += failed
-        told = PicturesDone(self._tenant_id, self.done, self._total, self._failed)
-        arguments = (told.tenant_id, told.done, told.total, told.failed)
-        EACH.debug("Pictures of %s: %d of %d, %d failed", *arguments, extra={"pictures": told})
+        arguments = (self._tenant_id, self.done, self._total, self._failed)
+        if EACH.isEnabledFor(logging.DEBUG):
+            told = PicturesDone(*arguments)
+            EACH.debug("Pictures of %s: %d of %d, %d failed", *arguments, extra={"pictures": told})
         if self.done % LINE_URLS == 0:
             _logger.info("Pictures of %s: %d of %d URLs done, %d failed", *arguments)

@@ -287,6 +287,27 @@ def test_many_pictures_are_settled_in_batches_and_all_arrive(shop: Shop) -> None
     assert shop.copy().considered == 0
 
 
+def test_pictures_that_are_as_they_were_are_settled_in_batches_and_not_due_again(shop: Shop) -> None:
+    shop.limit(flush_urls=2, flush_confirmed=4, concurrency=3, concurrency_per_host=2)
+    for number in range(11):
+        shop.host.answers[f"/{number}"] = picture(draw(number, size=(8, 8)), etag=f'"{number}"')
+        shop.add(f"ITEM-{number}", shop.host.url(f"/{number}"))
+    shop.copy()
+    before = [shop.ledger(shop.host.url(f"/{number}")) for number in range(11)]
+    shop.host.answers["/5"] = picture(draw(50, size=(8, 8)), etag='"50"')
+    shop.clock.pass_time(days=1)
+
+    result = shop.copy()
+
+    assert (result.not_modified, result.downloaded, result.written_back) == (10, 1, 1)
+    after = [shop.ledger(shop.host.url(f"/{number}")) for number in range(11)]
+    assert {entry.checked_at for entry in after} == {shop.clock()}
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        differing = {name for name, value in new._mapping.items() if old._mapping[name] != value}
+        assert differing == ({"checked_at", "path", "etag"} if number == 5 else {"checked_at"})
+    assert shop.copy().considered == 0
+
+
 def test_a_host_never_gets_more_requests_at_once_than_allowed(shop: Shop) -> None:
     running, most = 0, 0
 

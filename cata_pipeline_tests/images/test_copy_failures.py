@@ -110,6 +110,22 @@ def test_a_success_ends_the_row_of_failures(shop: Shop) -> None:
     assert (entry.failures, entry.failure, entry.failing_since, entry.next_try_at) == (0, None, None, None)
 
 
+def test_a_picture_that_is_as_it_was_ends_the_row_of_failures(shop: Shop) -> None:
+    shop.host.answers["/latte"] = picture(draw(), etag='"1"')
+    shop.add("LATTE", shop.host.url("/latte"))
+    shop.copy()
+    shop.clock.pass_time(days=1)
+    shop.host.answers["/latte"] = status(503)
+    assert shop.copy().failed == 1
+    shop.clock.pass_time(hours=1)
+    shop.host.answers["/latte"] = picture(draw(), etag='"1"')
+
+    assert shop.copy().not_modified == 1
+    entry = shop.ledger(shop.host.url("/latte"))
+    assert (entry.failures, entry.failure, entry.failing_since, entry.next_try_at) == (0, None, None, None)
+    assert entry.checked_at == shop.clock()
+
+
 def test_the_last_good_copy_stays_while_its_url_fails(shop: Shop) -> None:
     shop.host.answers["/latte"] = picture(draw())
     shop.add("LATTE", shop.host.url("/latte"))

@@ -92,6 +92,20 @@ def test_a_row_that_shows_the_computed_path_already_is_adopted_without_a_write(s
     assert shop.copy().written_back == 1
 
 
+def test_a_row_that_shows_the_path_of_a_picture_that_is_as_it_was_is_adopted(shop: Shop) -> None:
+    shop.host.answers["/latte"] = picture(draw(1), etag='"1"')
+    shop.add("LATTE", shop.host.url("/latte"))
+    shop.copy()
+    shop.add("DOUBLE", shop.host.url("/latte"), path_of(draw(1)))
+    shop.clock.pass_time(days=1)
+    assert shop.copy().not_modified == 1
+    shop.host.answers["/latte"] = picture(draw(2), etag='"2"')
+    shop.clock.pass_time(days=1)
+
+    assert shop.copy().written_back == 2
+    assert shop.shown("DOUBLE") == path_of(draw(2))
+
+
 def test_a_row_whose_picture_was_cleared_gets_ours_again(shop: Shop) -> None:
     shop.host.answers["/latte"] = picture(draw())
     shop.add("LATTE", shop.host.url("/latte"))

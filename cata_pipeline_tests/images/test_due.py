@@ -2,7 +2,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cata_pipeline.images.due import NEVER_SEEN, LedgerEntry, after_copy, after_failure, fetch_is_due, is_behind
+from cata_pipeline.images.due import (
+    NEVER_SEEN,
+    LedgerEntry,
+    after_copy,
+    after_failure,
+    fetch_is_due,
+    is_behind,
+    is_confirmed,
+)
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
@@ -82,3 +90,24 @@ def test_a_failure_keeps_the_last_copy_and_when_it_began() -> None:
 
 def test_a_copy_forgets_all_failures() -> None:
     assert after_copy("p", NO_VALIDATORS, NOW) == LedgerEntry(path="p", checked_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("former", "entry", "confirmed"),
+    [
+        (LedgerEntry("p", Validators('"1"'), NOW - DAY), LedgerEntry("p", Validators('"1"'), NOW), True),
+        (LedgerEntry("p", checked_at=NOW - DAY), LedgerEntry("p", checked_at=NOW), True),
+        (LedgerEntry("p", Validators('"1"'), NOW - DAY), LedgerEntry("p", Validators('"2"'), NOW), False),
+        (LedgerEntry("p", checked_at=NOW - DAY), LedgerEntry("q", checked_at=NOW), False),
+        (LedgerEntry("p", failures=1, failure="x", next_try_at=NOW), LedgerEntry("p", checked_at=NOW), False),
+        (LedgerEntry("p", checked_at=NOW - DAY), LedgerEntry("p", checked_at=NOW - DAY, failure="x"), False),
+        (NEVER_SEEN, LedgerEntry("p", checked_at=NOW), False),
+        (NEVER_SEEN, LedgerEntry(failures=1, failure="x"), False),
+    ],
+)
+def test_a_url_is_confirmed_when_only_its_time_is_new(
+    former: LedgerEntry,
+    entry: LedgerEntry,
+    confirmed: bool,  # noqa: FBT001 a parametrized expectation
+) -> None:
+    assert is_confirmed(former, entry) is confirmed
