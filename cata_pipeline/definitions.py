@@ -8,12 +8,12 @@ import dagster as dg
 from cata_pipeline.orchestration.alerts import run_failure_alert
 from cata_pipeline.orchestration.assets import catalog_sync, image_objects
 from cata_pipeline.orchestration.fleet import check_fleet, fleet_check, fleet_health
+from cata_pipeline.orchestration.image_sensor import image_copy_sensor
 from cata_pipeline.orchestration.jobs import copy_images, sync_tenants
 from cata_pipeline.orchestration.registry_sensor import tenant_registry_sensor
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.orchestration.retention import prune_runs, weekly_pruning
 from cata_pipeline.orchestration.schedules import daily_image_sweep, nightly_resync
-from cata_pipeline.orchestration.sensors import image_copy_sensor
 
 defs = dg.Definitions(
     assets=[catalog_sync, image_objects, fleet_health],

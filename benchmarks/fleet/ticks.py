@@ -19,11 +19,12 @@ from benchmarks.fleet.site import CONTROL, fresh_site
 from benchmarks.measure import Stopwatch, run_measured
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.definitions import defs
+from cata_pipeline.orchestration.image_sensor import PAGE, SETTLE_SECONDS, image_copy_sensor
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS
+from cata_pipeline.orchestration.registry_sensor import tenant_registry_sensor
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.orchestration.schedules import nightly_resync
-from cata_pipeline.orchestration.sensors import PAGE, SETTLE_SECONDS, image_copy_sensor, tenant_registry_sensor
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
 

@@ -25,8 +25,8 @@ from dagster._core.storage.tags import (
 
 from cata_pipeline.orchestration.alert_message import FailedRun, alert_text
 from cata_pipeline.orchestration.assets import COMMAND_LINE
+from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS
 from cata_pipeline.orchestration.resources import PipelineResource
-from cata_pipeline.orchestration.sensors import SETTLE_SECONDS
 
 PAGE = 500
 """Failed runs told in one message; the others wait for the next tick."""

@@ -2,7 +2,7 @@
 
 The decisions are the pure functions `registry_changes`, `touched_tenants` and `first_syncs`; the sensor is glue around
 them. A tick asks the instance and the control database a fixed number of questions, however many tenants there are.
-What a finished sync starts belongs in `sensors.py`, what happens every night in `schedules.py`.
+What a finished sync starts belongs in `image_sensor.py`, what happens every night in `schedules.py`.
 """
 
 import re

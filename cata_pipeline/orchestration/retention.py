@@ -15,6 +15,7 @@ from dagster._core.definitions.run_request import InstigatorType
 from pydantic import Field
 
 from cata_pipeline.orchestration.alerts import ALERT_SENSOR, AlertCursor
+from cata_pipeline.orchestration.image_sensor import image_copy_sensor
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.run_history import (
     Needed,
@@ -25,7 +26,6 @@ from cata_pipeline.orchestration.run_history import (
     needed_runs,
     old_runs,
 )
-from cata_pipeline.orchestration.sensors import image_copy_sensor
 from cata_pipeline.settings import resync_timezone
 
 CHUNK = 200

@@ -13,8 +13,8 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from cata_pipeline.definitions import defs
 from cata_pipeline.orchestration.alerts import GIVE_UP_SECONDS, AlertCursor, run_failure_alert, tell_failures
 from cata_pipeline.orchestration.assets import COMMAND_LINE
+from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS
 from cata_pipeline.orchestration.resources import PipelineResource
-from cata_pipeline.orchestration.sensors import SETTLE_SECONDS
 from cata_pipeline.orchestration.webhook import post
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, closed_port, running

@@ -22,9 +22,9 @@ from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.images import progress
 from cata_pipeline.orchestration import assets
+from cata_pipeline.orchestration.image_sensor import image_copies
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED, SNAPSHOT, sync_events
 from cata_pipeline.orchestration.partitions import TENANTS, range_tags
-from cata_pipeline.orchestration.sensors import image_copies
 from cata_pipeline.outcomes import SyncOutcome
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.reconcile.changes import read_changes

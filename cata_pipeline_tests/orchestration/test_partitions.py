@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cata_pipeline.orchestration.image_sensor import SyncEvent, image_runs, settled
 from cata_pipeline.orchestration.partitions import BATCH_TENANTS, contiguous_ranges, range_tags
 from cata_pipeline.orchestration.registry_sensor import (
     NEW_TENANTS,
@@ -16,7 +17,6 @@ from cata_pipeline.orchestration.registry_sensor import (
     touched_tenants,
 )
 from cata_pipeline.orchestration.schedules import nightly_batches
-from cata_pipeline.orchestration.sensors import SyncEvent, image_runs, settled
 
 START, END, SINGLE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end", "dagster/partition"
 NIGHT = datetime(2025, 3, 1, 19, tzinfo=UTC)

@@ -374,7 +374,7 @@ def test_no_run_goes_before_the_image_sensor_has_read_its_events(
     instance: dg.DagsterInstance, tick_sensors: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "_unread", READ)
-    monkeypatch.setattr("cata_pipeline.orchestration.sensors.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("cata_pipeline.orchestration.image_sensor.SETTLE_SECONDS", 0.0)
     sync(instance, "ayam", "kopi")
     last = sync(instance, "ayam", "kopi")
     later = datetime.now(UTC) + OLD

@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from cata_pipeline.errors import UsageError
-from cata_pipeline.orchestration import sensors
-from cata_pipeline.orchestration.metadata import RECONCILED, SNAPSHOT
-from cata_pipeline.orchestration.sensors import (
+from cata_pipeline.orchestration import image_sensor
+from cata_pipeline.orchestration.image_sensor import (
     SETTLE_SECONDS,
     image_copies,
     image_copy_sensor,
 )
+from cata_pipeline.orchestration.metadata import RECONCILED, SNAPSHOT
 
 START, END, SINGLE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end", "dagster/partition"
 MUCH_LATER = time.time() + 86_400
@@ -61,7 +61,7 @@ def test_the_image_sensor_goes_on_behind_its_cursor(
     instance.add_dynamic_partitions("tenants", ["kopi", "roti"])
     [first] = synced(instance, "kopi")
     [second] = synced(instance, "roti")
-    monkeypatch.setattr(sensors, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(image_sensor, "SETTLE_SECONDS", 0.0)
     result = image_copy_sensor(dg.build_sensor_context(instance=instance, cursor=str(first)))
     assert isinstance(result, dg.SensorResult)
     assert [run.run_key for run in requests(result)] == [f"roti@{second}"]
@@ -135,12 +135,12 @@ def test_the_syncs_of_a_removed_tenant_are_passed_over_without_standing_still(in
 def test_a_thousand_tenants_that_finish_within_one_tick_share_ten_runs_and_none_is_left_out(
     instance: dg.DagsterInstance,
 ) -> None:
-    fleet = [f"tenant-{number}" for number in range(sensors.PAGE)]
+    fleet = [f"tenant-{number}" for number in range(image_sensor.PAGE)]
     instance.add_dynamic_partitions("tenants", fleet)
     synced(instance, *reversed(fleet))
     result = image_copies(instance, 0, now=MUCH_LATER)
     ranges = [(run.tags[START], run.tags[END]) for run in requests(result)]
-    assert ranges == [(fleet[start], fleet[start + 99]) for start in range(0, sensors.PAGE, 100)]
+    assert ranges == [(fleet[start], fleet[start + 99]) for start in range(0, image_sensor.PAGE, 100)]
     assert isinstance(result, dg.SensorResult)
     assert isinstance(image_copies(instance, int(result.cursor or 0), now=MUCH_LATER), dg.SkipReason)
 
