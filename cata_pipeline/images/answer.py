@@ -134,7 +134,7 @@ class Answer:
             self._headers.clear()
             return
         self._judge_framing()
-        self.is_last = status == _SWITCHING or not parser.should_keep_alive()
+        self.is_last = not parser.should_keep_alive()
         self.status = status
         self.has_head = True
         self.is_complete = status in _BODILESS

@@ -97,10 +97,6 @@ class _Means:
     breakers: HostBreakers
 
 
-class _LeftError(Exception):
-    """The request was broken off because the run is to end; nothing is known of the picture."""
-
-
 class _Copy:
     def __init__(
         self,
@@ -191,7 +187,7 @@ class _Copy:
             except PictureError as error:
                 entry = after_failure(due.entry, error, self._now(), self._limits)
                 self._count_failure(due, entry)
-            except (_LeftError, StoppedError):
+            except StoppedError:
                 return
             settled = SettledUrl(due.url, due.entry, entry, due.items)
             self._pending.append(settled)
@@ -223,11 +219,6 @@ class _Copy:
         means.fetching.add(task)
         try:
             return await fetch(means.pool, due.url, known, self._policy, self._limits, means.breakers)
-        except asyncio.CancelledError:
-            # Ours, unless somebody else wants the task to end as well.
-            if means.rota.is_closed and not task.uncancel():
-                raise _LeftError from None
-            raise
         finally:
             means.fetching.remove(task)
 
@@ -301,7 +292,10 @@ class _Copy:
 
 
 def _leave_hosts(means: _Means) -> None:
-    """Break off every request under way and begin no other; what has arrived goes on to the bucket."""
+    """Break off every request under way and begin no other; what has arrived goes on to the bucket.
+
+    The task group of the others takes no notice of a cancelled task.
+    """
     means.rota.close()
     for task in means.fetching:
         task.cancel()

@@ -17,7 +17,6 @@ class Rota:
     """
 
     def __init__(self, urls: list[DueUrl], per_host: int) -> None:
-        self.is_closed = False
         self._per_host = per_host
         self._queues: dict[str, deque[DueUrl]] = defaultdict(deque)
         while urls:
@@ -53,7 +52,6 @@ class Rota:
 
     def close(self) -> None:
         """Hand out nothing more."""
-        self.is_closed = True
         self._queues.clear()
         self._ready.clear()
         self._changed.set()

@@ -218,15 +218,18 @@ def test_whoever_gives_up_closes_the_connection() -> None:
 
 
 def test_a_request_that_must_end_sooner_than_the_one_before_it_on_the_connection_does() -> None:
-    async def run(port: int) -> None:
+    async def run(port: int) -> bool:
         loop = asyncio.get_running_loop()
         async with guarded_pool(policy_for(port), CopyLimits(silence_seconds=3600)) as pool:
-            await ask(pool, f"http://{LOOPBACK}:{port}/a")
+            connection, _ = await pool.ask(URL(f"http://{LOOPBACK}:{port}/a"), {}, loop.time() + 3600)
+            pool.done(connection)
             with pytest.raises(TimeoutError):
-                await pool.ask(URL(f"http://{LOOPBACK}:{port}/b"), {}, loop.time() + 0.05)
+                async with asyncio.timeout(10) as scope:
+                    await pool.ask(URL(f"http://{LOOPBACK}:{port}/b"), {}, loop.time() + 0.05)
+            return scope.expired()
 
     with waiter(lambda number: b"" if number else ANSWER) as (port, _):
-        asyncio.run(run(port))
+        assert not asyncio.run(run(port))
 
 
 def request_for(url: str, headers: dict[str, str] | None = None) -> list[bytes]:
