@@ -18,7 +18,6 @@ from typing import Self
 import psutil
 
 from benchmarks.measure import peak_bytes
-from benchmarks.server import tree_cpu_seconds
 
 _SAMPLE_SECONDS = 0.2
 _STOP_SECONDS = 30.0
@@ -45,6 +44,8 @@ class Daemon:
         self._log = log
         self._timezone = timezone
         self._ending = threading.Event()
+        self._looking = threading.Lock()
+        self._seen: dict[psutil.Process, tuple[str, float]] = {}
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self.peak_bytes = 0
 
@@ -83,25 +84,32 @@ class Daemon:
         return self._process.poll() is None
 
     def spent(self) -> Spent:
-        """What it, its code server and its runs took so far."""
-        own = self._root.cpu_times()
-        servers = self._code_servers()
-        code_server = runs = 0.0
-        for server in servers:
-            times = server.cpu_times()
-            code_server += times.user + times.system
-            runs += tree_cpu_seconds(server) - times.user - times.system
-        return Spent(own.user + own.system, code_server, runs)
-
-    def _code_servers(self) -> list[psutil.Process]:
-        return [child for child in _children(self._root) if "grpc" in _words(child)]
+        """What it, its code servers and its runs took so far."""
+        self._look()
+        with self._looking:
+            return Spent(*(sum(s for r, s in self._seen.values() if r == role) for role in ("daemon", "server", "run")))
 
     def _watch(self) -> None:
-        # The kernel keeps each process's own peak, so that a sample just has to come before its end.
         while not self._ending.wait(_SAMPLE_SECONDS):
-            for server in self._code_servers():
-                for run in _children(server):
-                    self.peak_bytes = max(self.peak_bytes, peak_bytes(run.pid))
+            self._look()
+
+    def _look(self) -> None:
+        # Of those that end, what they took until the last look is kept: the daemon renews its code server every minute,
+        # and with the old one goes what it knew of its runs.
+        with self._looking:
+            self._note(self._root, "daemon")
+            for server in _children(self._root):
+                if "grpc" in _words(server):
+                    self._note(server, "server")
+                    for run in _family(server):
+                        self._note(run, "run")
+                        # The kernel keeps each process's own peak, so that a look just has to come before its end.
+                        self.peak_bytes = max(self.peak_bytes, peak_bytes(run.pid))
+
+    def _note(self, process: psutil.Process, role: str) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            self._seen[process] = role, times.user + times.system
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
