@@ -19,8 +19,8 @@ setup: .venv/installed
 demo: setup  ## the whole story, on embedded servers
 	@$(BIN)/cata-pipeline demo
 
-test: setup  ## everything that can be tested on this machine
-	$(BIN)/pytest
+test: setup  ## everything that can be tested on this machine, three test files at a time: most of it is waiting
+	$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 property: setup  ## 100,000 random steps of the ownership rules, a tenth of them on MariaDB; try ARGS=--hypothesis-seed=1
 	CATA_PROPERTY_STEPS=100000 $(BIN)/pytest cata_pipeline_tests/reconcile/test_property.py $(ARGS)

@@ -30,8 +30,8 @@ from pathlib import Path
 from cata_pipeline.demo.servers import EmbeddedServers
 
 with EmbeddedServers(Path(sys.argv[1]), durable=False) as servers:
-    print(servers.gcs_origin, flush=True)
     try:
+        print(servers.gcs_origin, flush=True)
         sys.stdin.readline()
     except KeyboardInterrupt:
         print(servers.create_database("after_ctrl_c"), flush=True)
