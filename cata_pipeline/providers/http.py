@@ -25,7 +25,7 @@ from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.urls import origin_of
 
 _OK = 200
-_TOO_MANY_REQUESTS = 429
+_TRANSIENT = frozenset({408, 429})
 _FIRST_SERVER_ERROR = 500
 _EXCERPT_CHARACTERS = 200
 _ERROR_BODY_BYTES = 64 * 1024
@@ -75,7 +75,10 @@ class Patience:
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `what` names it in messages; at most one of `json` and `form` is its body."""
+    """One request. `what` names it in messages; at most one of `json` and `form` is its body.
+
+    `headers` are sent besides those that every request has.
+    """
 
     what: str
     method: str
@@ -83,6 +86,7 @@ class Call:
     json: Mapping[str, object] | None = None
     form: Mapping[str, str] | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class JsonClient:
@@ -133,9 +137,18 @@ class JsonClient:
         return " ".join(words)[:_EXCERPT_CHARACTERS]
 
     def error_words(self, body: Mapping[str, object]) -> str:
-        """What a failing answer says about itself, under whichever of the usual keys; empty when nothing."""
+        """What a failing answer says about itself, under whichever of the usual keys; empty when nothing.
+
+        Of a list of `errors`, the first one: its code and its detail.
+        """
         keys = ("error_message", "error_description", "message", "error")
-        return next((words for words in (self.quoted(body.get(key)) for key in keys) if words), "")
+        if plain := next((words for words in (self.quoted(body.get(key)) for key in keys) if words), ""):
+            return plain
+        errors = body.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors else None
+        if not isinstance(first, dict):
+            return ""
+        return ": ".join(words for key in ("code", "detail", "details") if (words := self.quoted(first.get(key))))
 
     async def ask(self, call: Call) -> dict[str, object]:
         """The JSON object that the provider answers with status 200.
@@ -187,7 +200,7 @@ class JsonClient:
     async def _try_once(
         self, call: Call, subject: str, deadline: asyncio.Timeout, problems: list[str]
     ) -> dict[str, object]:
-        headers = {"Authorization": f"Bearer {call.token}"} if call.token else {}
+        headers = {**call.headers, **({"Authorization": f"Bearer {call.token}"} if call.token else {})}
         try:
             async with self._http.stream(
                 call.method, call.url, json=call.json, data=call.form, headers=headers
@@ -218,7 +231,7 @@ class JsonClient:
         status = reply.status_code
         said = await self._said(reply)
         found = f"HTTP {status} ({reply.headers.get('content-type', 'no content type')[:80]}){said}"
-        if status == _TOO_MANY_REQUESTS or status >= _FIRST_SERVER_ERROR:
+        if status in _TRANSIENT or status >= _FIRST_SERVER_ERROR:
             seconds = _retry_after(reply.headers.get("retry-after", ""), self._patience.now())
             left = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
             if seconds > left:

@@ -240,7 +240,7 @@ def test_rests_between_tries_grow(server: ScriptedServer, patience: Patience, re
     assert all(least <= rest <= least + 1 for least, rest in zip(lower_bounds, rests.taken, strict=True))
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(server: ScriptedServer, patience: Patience, status: int) -> None:
     assert ask_server(server, patience, answer(b"", status=status), answer({"ok": 1})) == {"ok": 1}
 
@@ -300,6 +300,38 @@ def test_a_final_status_is_said_at_once_with_its_reason(
     assert ("Store is closed" in str(refusal.value)) == bool(body)
     assert len(server.received) == 1
     assert rests.taken == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "found"),
+    [
+        ([{"category": "RATE_LIMIT_ERROR", "code": "RATE_LIMITED"}], "json): RATE_LIMITED. Expected 200."),
+        ([{"code": "BAD_REQUEST", "detail": "No such type"}, {"code": "B"}], "json): BAD_REQUEST: No such type. Exp"),
+        ([{"code": "INVALID_CURSOR", "details": "Unknown cursor"}], "json): INVALID_CURSOR: Unknown cursor. Exp"),
+        ([{"code": 5, "detail": f"said {SECRET}"}], "json). Expected 200."),
+        (["BAD_REQUEST"], "json). Expected 200."),
+        ([], "json). Expected 200."),
+        ("BAD_REQUEST", "json). Expected 200."),
+    ],
+)
+def test_the_first_of_a_list_of_errors_is_repeated(
+    server: ScriptedServer, patience: Patience, errors: object, found: str
+) -> None:
+    with pytest.raises(RefusedError) as refusal:
+        ask_server(server, patience, answer({"errors": errors}, status=400))
+    assert found in str(refusal.value)
+
+
+def test_a_call_may_have_headers_of_its_own(server: ScriptedServer, patience: Patience) -> None:
+    async def once() -> None:
+        async with JsonClient(server.policy, patience) as client:
+            url = httpx.URL(f"{server.origin}/api")
+            await client.ask(Call("The catalog", "GET", url, token=TOKEN, headers={"Api-Version": "7"}))
+
+    server.script("/api", answer({}))
+    asyncio.run(once())
+    (request,) = server.received
+    assert (request.headers["Api-Version"], request.headers["Authorization"]) == ("7", f"Bearer {TOKEN}")
 
 
 def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(server: ScriptedServer, patience: Patience) -> None:
