@@ -2,7 +2,12 @@
 
 from cata_pipeline.providers.conformance.suite import ProviderConformance
 from cata_pipeline_tests.providers.iseller_pos import ISellerPos
+from cata_pipeline_tests.providers.square_pos import SquarePos
 
 
 class TestISeller(ProviderConformance):
     server_class = ISellerPos
+
+
+class TestSquare(ProviderConformance):
+    server_class = SquarePos

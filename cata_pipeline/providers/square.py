@@ -1,0 +1,153 @@
+"""The Square POS: one search through the whole catalog, page by page to the end of its cursors.
+
+Change this module when the calls change; what objects mean is in `square_objects` and `square_references`, how they
+become a catalog in `square_catalog`, which options there are in `square_options`. The search and not the list, because
+only the search tells what was deleted (a product that is merely absent stays visible for ever), and because it gives up
+to 1,000 objects a page instead of 100.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.catalog.model import Catalog
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.contract import Provider, Sample
+from cata_pipeline.providers.cursors import CursorGuard
+from cata_pipeline.providers.http import Call, JsonClient, Patience
+from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.square_catalog import Gathered
+from cata_pipeline.providers.square_options import OPTIONS, SquareOptions, parse_options
+from cata_pipeline.providers.urls import origin_of
+
+_log = logging.getLogger(__name__)
+
+_SEARCH_PATH = "/v2/catalog/search"
+# Pinned: Square changes answers with the version. Without types, new ones would appear with a newer version.
+_HEADERS = {"Square-Version": "2026-09-16"}
+# Variations come nested in their items; beside them only because one that was deleted alone may come nowhere else.
+_TYPES = ["ITEM", "ITEM_VARIATION", "CATEGORY", "IMAGE", "MODIFIER_LIST", "ITEM_OPTION"]
+_WORDS_OF_AN_ANSWER = frozenset({"objects", "cursor", "latest_time", "related_objects"})
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+def fetch_catalog(
+    options: Options, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience | None = None
+) -> Catalog:
+    """The tenant's complete catalog; blocks, and runs an event loop of its own.
+
+    Raises `ProviderError` when the options are wrong or the catalog is not complete.
+    """
+    parsed, patience = _parsed(options, patience)
+    gathered = asyncio.run(_gathered(parsed, secrets, policy, patience, parsed.max_pages))
+    catalog = gathered.catalog()
+    _log.info(
+        "square %s: %d objects, %d items, %d rejected, %d duplicate codes, %d warnings",
+        origin_of(parsed.origin),
+        gathered.objects,
+        len(catalog.items),
+        len(catalog.rejections),
+        len(catalog.duplicates),
+        catalog.warnings.total(),
+    )
+    return catalog
+
+
+def sample_catalog(
+    options: Options, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience | None = None
+) -> Sample:
+    """What the first page maps to, without what stands on later ones; raises `ProviderError` as `fetch_catalog`."""
+    parsed, patience = _parsed(options, patience)
+    catalog = asyncio.run(_gathered(parsed, secrets, policy, patience, None)).catalog()
+    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+
+
+SQUARE = Provider(
+    slug="square",
+    name="Square",
+    credential_keys=("access_token",),
+    options=OPTIONS,
+    fetch=fetch_catalog,
+    sample=sample_catalog,
+)
+
+
+def _parsed(options: Options, patience: Patience | None) -> tuple[SquareOptions, Patience]:
+    try:
+        parsed = parse_options(options)
+    except ValueError as error:
+        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
+    return parsed, replace(
+        patience or Patience(),
+        budget_seconds=parsed.request_budget_seconds,
+        fetch_seconds=parsed.fetch_budget_seconds,
+    )
+
+
+async def _gathered(
+    options: SquareOptions,
+    secrets: Mapping[str, str],
+    policy: AddressPolicy,
+    patience: Patience,
+    max_pages: int | None,
+) -> Gathered:
+    """All objects up to the explicit end, or, without `max_pages`, those of the first page."""
+    token = secrets["access_token"]
+    if not _HEADER_SAFE.fullmatch(token):
+        raise ProviderError("The access_token is not one that can be sent: check the tenant's credentials.")
+    gathered = Gathered(options)
+    async with JsonClient(policy, patience, secrets.values()) as client:
+        async for objects in _pages(client, options, token, max_pages):
+            gathered.take(objects)
+            # Before the next page is read: two parsed pages at a time would double the peak.
+            objects.clear()
+    return gathered
+
+
+async def _pages(
+    client: JsonClient, options: SquareOptions, token: str, max_pages: int | None
+) -> AsyncIterator[list[object]]:
+    guard = CursorGuard(f"Catalog search at {origin_of(options.origin)}", max_pages or 1)
+    url = options.origin.copy_with(path=_SEARCH_PATH)
+    number, cursor = 1, None
+    while True:
+        body: dict[str, object] = {
+            "object_types": _TYPES,
+            "include_deleted_objects": True,
+            "limit": options.page_size,
+        }
+        if cursor is not None:
+            body["cursor"] = cursor
+        call = Call(f"Catalog search page {number}", "POST", url, json=body, token=token, headers=_HEADERS)
+        reply = await client.ask(call)
+        objects = _objects(client, reply, f"{call.what} at {origin_of(url)}", is_first=number == 1)
+        yield objects
+        if max_pages is None or (cursor := guard.next(reply.get("cursor"))) is None:
+            return
+        number += 1
+
+
+def _objects(client: JsonClient, reply: Mapping[str, object], what: str, *, is_first: bool) -> list[object]:
+    """The objects of an answer, which may have none; raises `ProviderError` when it is no page, although HTTP 200."""
+    if errors := reply.get("errors"):
+        said = client.error_words({"errors": errors}) or "no error message"
+        raise ProviderError(
+            f"{what}: Square reports a failure beside what it could answer: {said}. The catalog is not complete, so"
+            " nothing was taken; try again later."
+        )
+    # A first answer without a word is what an empty catalog looks like; a later one would be an end that nobody said.
+    if not _WORDS_OF_AN_ANSWER & reply.keys() and (reply or not is_first):
+        said = client.error_words(reply)
+        raise ProviderError(
+            f"{what}: the answer is no page of a catalog{f': {said}' if said else ''}. Nothing was taken; try again"
+            " later, and check the tenant's origin if it stays."
+        )
+    objects = reply.get("objects")
+    if objects is None:
+        return []
+    if not isinstance(objects, list):
+        raise ProviderError(f"{what}: its objects are no list. Nothing was taken; try again later.")
+    return objects

@@ -1,0 +1,275 @@
+"""Reads products of Square's catalog (ITEM with its nested ITEM_VARIATION) into small parts.
+
+Every rule about a field of an item or a variation lives here; what others refer to (categories, pictures, modifier
+lists, options) is in `square_references`, and how parts become a catalog once the last page came in `square_catalog`.
+Raw objects are not kept: they are many times larger. Prices are never read, unknown fields and product types pass by.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cata_pipeline.providers.html_text import text_of_html
+from cata_pipeline.providers.row_fields import (
+    Row,
+    UnusableRowError,
+    Warn,
+    checked_text,
+    code_of,
+    flag,
+    kind_of,
+    list_of,
+    moment_of,
+    optional_text,
+    shown,
+)
+from cata_pipeline.providers.square_options import SquareOptions
+
+_YES_AND_NO = {"YES": True, "NO": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ModifierListUse:
+    """That an item offers a modifier list; `hidden` says which modifiers it shows or hides differently."""
+
+    list_id: str
+    hidden: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVariation:
+    """One sellable variation; `problem` is why it cannot be an item, when it cannot.
+
+    `option_values` are pairs of an option's and a value's id. `is_active` is the variation's own part of the answer.
+    """
+
+    variation_id: str | None
+    code: str | None
+    problem: str | None = None
+    name: str | None = None
+    is_deleted: bool = False
+    is_active: bool = False
+    image_id: str | None = None
+    option_values: tuple[tuple[str, str], ...] = ()
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldItem:
+    """A product. `problem` is why none of its variations can be an item; `uses` is None where nothing is said."""
+
+    item_id: str | None
+    version: int
+    variations: tuple[HeldVariation, ...]
+    problem: str | None = None
+    name: str = ""
+    is_deleted: bool = False
+    is_active: bool = False
+    description: str | None = None
+    category_id: str | None = None
+    item_type: str | None = None
+    image_id: str | None = None
+    uses: tuple[ModifierListUse, ...] | None = None
+    updated_at: datetime | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_item(row: Row, options: SquareOptions) -> HeldItem:
+    """The parts of an ITEM that a catalog needs; never fails, a `problem` says what is wrong."""
+    warnings: list[str] = []
+    try:
+        return _item(row, options, warnings)
+    except UnusableRowError as problem:
+        return HeldItem(
+            item_id=shown(row.get("id")),
+            version=version_of(row),
+            variations=tuple(_without_item(part, str(problem)) for part in _nested(row)),
+            problem=str(problem),
+            is_deleted=row.get("is_deleted") is True,
+            warnings=tuple(warnings),
+        )
+
+
+def read_variation(part: object, options: SquareOptions, warn: Warn) -> HeldVariation:
+    """One variation, nested or not; never fails, a `problem` says what is wrong."""
+    if not isinstance(part, dict):
+        return HeldVariation(None, None, f"is {kind_of(part)} instead of a variation")
+    try:
+        return _variation(part, options, warn)
+    except UnusableRowError as problem:
+        return _without_item(part, str(problem))
+
+
+def is_present(row: Row, location_id: str | None) -> bool:
+    """Whether an object is at the tenant's location, or at any where the tenant has named none."""
+    is_everywhere = flag(row, "present_at_all_locations")
+    if location_id is None:
+        return is_everywhere or bool(list_of(row, "present_at_location_ids"))
+    if is_everywhere:
+        return location_id not in list_of(row, "absent_at_location_ids")
+    return location_id in list_of(row, "present_at_location_ids")
+
+
+def data_of(row: Row, key: str) -> Row:
+    """The part of an object that its type decides; empty where it is absent, as in what was deleted."""
+    data = row.get(key)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UnusableRowError(f"has {kind_of(data)} as {key}; expected an object")
+    return data
+
+
+def version_of(row: Row) -> int:
+    """Larger is newer; 0 where the object does not say."""
+    version = row.get("version")
+    return version if isinstance(version, int) and not isinstance(version, bool) else 0
+
+
+def updated_at(row: Row, warn: Warn) -> datetime | None:
+    """When the object last changed; None, with a warning, when that cannot be read."""
+    try:
+        return moment_of(row.get("updated_at"))
+    except ValueError:
+        warn("updated_at that cannot be read left out")
+        return None
+
+
+def in_order(parts: Iterable[object]) -> list[Row]:
+    """The objects of a list by their `ordinal`; where it is absent, as they came and before all others."""
+    rows = [part for part in parts if isinstance(part, dict)]
+    return sorted(rows, key=_ordinal)
+
+
+def _ordinal(part: Row) -> int:
+    ordinal = part.get("ordinal")
+    return ordinal if isinstance(ordinal, int) else 0
+
+
+def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
+    warn = warnings.append
+    data = data_of(row, "item_data")
+    item_id = code_of(row.get("id"), "id")
+    if item_id is None:
+        raise UnusableRowError("has no id")
+    is_deleted = flag(row, "is_deleted", absent=False)
+    name = optional_text(data, "name")
+    if name is None:
+        raise UnusableRowError("has no name")
+    return HeldItem(
+        item_id=item_id,
+        version=version_of(row),
+        variations=tuple(read_variation(part, options, warn) for part in list_of(data, "variations")),
+        name=name,
+        is_deleted=is_deleted,
+        is_active=not flag(data, "is_archived", absent=False) and is_present(row, options.location_id),
+        description=_description(data),
+        category_id=_category_id(data),
+        item_type=optional_text(data, "product_type"),
+        image_id=_first_image(data),
+        # What was deleted may come without its data, and then says nothing about modifiers.
+        uses=None if is_deleted and "modifier_list_info" not in data else _uses(data, warn),
+        updated_at=updated_at(row, warn),
+        warnings=tuple(warnings),
+    )
+
+
+def _variation(part: Row, options: SquareOptions, warn: Warn) -> HeldVariation:
+    data = data_of(part, "item_variation_data")
+    variation_id = code_of(part.get("id"), "id")
+    if variation_id is None:
+        raise UnusableRowError("has no id")
+    is_sold = options.not_sellable == "show" or flag(data, "sellable")
+    return HeldVariation(
+        variation_id=variation_id,
+        code=_item_code(data, variation_id, options),
+        name=optional_text(data, "name"),
+        is_deleted=flag(part, "is_deleted", absent=False),
+        is_active=is_sold and is_present(part, options.location_id),
+        image_id=_first_image(data),
+        option_values=_option_values(data, warn),
+        updated_at=updated_at(part, warn),
+    )
+
+
+def _item_code(data: Row, variation_id: str, options: SquareOptions) -> str:
+    sku = data.get("sku")
+    if sku is None or sku == "":
+        if options.missing_sku == "variation_id":
+            return variation_id
+        raise UnusableRowError("has no SKU; give the variation one in Square")
+    code = code_of(sku, "SKU")
+    if code is None:
+        raise UnusableRowError("has a SKU of nothing but spaces; give the variation a real one in Square")
+    return code
+
+
+def _without_item(part: object, problem: str) -> HeldVariation:
+    if not isinstance(part, dict):
+        return HeldVariation(None, None, problem)
+    data = part.get("item_variation_data")
+    sku = data.get("sku") if isinstance(data, dict) else None
+    return HeldVariation(shown(part.get("id")), shown(sku), problem, is_deleted=part.get("is_deleted") is True)
+
+
+def _nested(row: Row) -> list[object]:
+    data = row.get("item_data")
+    variations = data.get("variations") if isinstance(data, dict) else None
+    return variations if isinstance(variations, list) else []
+
+
+def _description(data: Row) -> str | None:
+    if (plain := optional_text(data, "description_plaintext")) is not None:
+        return plain
+    if (html := optional_text(data, "description_html")) is not None and (text := text_of_html(html)).strip():
+        return text
+    return optional_text(data, "description")
+
+
+def _category_id(data: Row) -> str | None:
+    """The category that reports name, else the first of the list, else the one field of old."""
+    references = [data.get("reporting_category"), *list_of(data, "categories")]
+    ids = (code_of(part.get("id"), "category") for part in references if isinstance(part, dict))
+    return next((found for found in ids if found is not None), None) or code_of(data.get("category_id"), "category_id")
+
+
+def _first_image(data: Row) -> str | None:
+    ids = (code_of(value, "image_ids") for value in list_of(data, "image_ids"))
+    return next((found for found in ids if found is not None), None)
+
+
+def _option_values(data: Row, warn: Warn) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for part in list_of(data, "item_option_values"):
+        keys = ("item_option_id", "item_option_value_id")
+        option, value = (code_of(part.get(key), key) if isinstance(part, dict) else None for key in keys)
+        if option is None or value is None:
+            warn("option value without ids left out")
+        else:
+            pairs.append((option, value))
+    return tuple(pairs)
+
+
+def _uses(data: Row, warn: Warn) -> tuple[ModifierListUse, ...]:
+    uses: dict[str, ModifierListUse] = {}
+    for part in in_order(list_of(data, "modifier_list_info")):
+        list_id = code_of(part.get("modifier_list_id"), "modifier_list_id")
+        if list_id is None:
+            warn("modifier list without id left out")
+        elif list_id in uses:
+            warn("second use of the same modifier list left out")
+        elif flag(part, "enabled"):
+            uses[list_id] = ModifierListUse(list_id, _hidden(part))
+    return tuple(uses.values())
+
+
+def _hidden(use: Row) -> tuple[tuple[str, bool], ...]:
+    """Modifiers that this item hides or shows whatever their list says; NOT_SET and what is unknown change nothing."""
+    found = []
+    for part in list_of(use, "modifier_overrides"):
+        if isinstance(part, dict) and (modifier_id := code_of(part.get("modifier_id"), "modifier_id")) is not None:
+            override = part.get("hidden_online_override")
+            is_hidden = _YES_AND_NO.get(checked_text(override, "hidden_online_override")) if override else None
+            if is_hidden is not None:
+                found.append((modifier_id, is_hidden))
+    return tuple(found)
