@@ -46,15 +46,19 @@ class Guard:
                 socket_factory=functools.partial(_judged_socket, self._policy),
             )
             is_tls = origin.scheme == "https"
+            connection = Connection(origin, self._limits)
             try:
-                _, connection = await self._loop.create_connection(
-                    functools.partial(Connection, origin, self._limits),
+                await self._loop.create_connection(
+                    lambda: connection,
                     sock=ours,
                     ssl=_tls() if is_tls else None,
                     # The certificate is for the name, whatever address it has; no certificate has the final dot.
                     server_hostname=origin.host.rstrip(".") if is_tls else None,
                 )
             except BaseException:
+                # Closed behind the back of a transport, the socket would stay in the loop's books: the next one that
+                # gets its number could not connect, or be taken for it.
+                connection.abort()
                 ours.close()
                 raise
         return connection

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from cata_pipeline.images import guard
+from cata_pipeline.images.connection import Connection
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched
 from cata_pipeline.images.limits import CopyLimits
@@ -183,6 +184,32 @@ def test_two_names_at_one_address_each_need_their_own_certificate(
                 await ask(pool, f"https://evil.example:{port}/")
 
     with tls_host(certificate(x509.DNSName(NAME))) as port:
+        asyncio.run(run(port))
+
+
+def test_time_that_is_up_as_the_handshake_ends_leaves_nothing_to_trip_the_next_connection(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Connection.connection_made
+
+    async def run(port: int) -> None:
+        async with guarded_pool(policy_for(port), CopyLimits()) as pool:
+            task = asyncio.current_task()
+            assert task is not None
+
+            def cancelling(connection: Connection, transport: asyncio.BaseTransport) -> None:
+                made(connection, transport)
+                task.cancel()
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Connection, "connection_made", cancelling)
+                with pytest.raises(asyncio.CancelledError):
+                    await ask(pool, f"https://{LOOPBACK}:{port}/")
+            task.uncancel()
+            # Its socket has the number that the first one had.
+            assert await ask(pool, f"https://{LOOPBACK}:{port}/") == b"bytes"
+
+    with tls_host(certificate(IP)) as port:
         asyncio.run(run(port))
 
 
