@@ -16,6 +16,8 @@ from cata_pipeline.images.failure import PictureError
 _CONTROL_OR_BACKSLASH = re.compile(r"[\x00-\x1f\x7f\\]")
 _SCHEMES = frozenset({"http", "https"})
 _MAX_NAME = 253
+# IndexError: brackets before an `@` with nothing behind it.
+_YARLS_OWN = (ValueError, TypeError, IndexError)
 # Anything else would reach a resolver only to fail there, and a blank would travel in the request's Host line.
 _NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
@@ -58,7 +60,7 @@ def redirect_target(current: URL, location: str, policy: AddressPolicy, longest:
         raise PictureError("the picture's host redirects to an unusable address")
     try:
         target = current.join(_parsed(location))
-    except (PictureError, ValueError, TypeError):
+    except (PictureError, *_YARLS_OWN):
         raise PictureError("the picture's host redirects to an unusable address") from None
     return checked_url(str(target), policy, longest)
 
@@ -82,7 +84,7 @@ def _parsed(text: str) -> URL:
         # Signed URLs cover their exact spelling, so one that can travel as it is must not be quoted again.
         url = URL(text, encoded=text.isascii() and " " not in text)
         _judged(url.scheme, url.raw_authority)
-    except (ValueError, TypeError):
+    except _YARLS_OWN:
         raise PictureError(UNUSABLE_URL) from None
     return url
 

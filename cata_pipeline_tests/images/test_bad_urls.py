@@ -27,6 +27,7 @@ PERMANENT = {
     "/data": redirect("data:image/png;base64,AA=="),
     "/metadata": redirect("http://169.254.169.254/latest/meta-data/"),
     "/userinfo": redirect("http://a:b@cdn.example/"),
+    "/brackets": redirect("http://[::1]@/"),
 }
 UNUSABLE = (
     "   ",
@@ -42,6 +43,8 @@ UNUSABLE = (
     "http:///a.jpg",
     "http://[::1",
     "http://[v1.x]/",
+    "http://[::1]@/a.jpg",
+    "//[]@/\u00fc.jpg",
     "http://a:port/",
     "http://a:99999/",
     "http://a:22/",

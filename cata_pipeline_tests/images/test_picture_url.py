@@ -51,6 +51,7 @@ def test_a_usable_url_is_asked_in_its_own_spelling(text: str, asked: str) -> Non
         ("http://cdn.example/a\r\nHost: x", "not a usable web address"),
         ("http://cdn.ex\x00ample/", "not a usable web address"),
         ("http://[::1", "not a usable web address"),
+        ("http://[::1]@/a.jpg", "not a usable web address"),
         ("http://cdn.example:port/", "not a usable web address"),
         ("http://cdn.example:99999/", "not a usable web address"),
         ("http://cdn.example:22/", "port other than 80 or 443"),
@@ -140,7 +141,10 @@ def test_a_host_has_one_name_whatever_its_spelling(url: str, host: str) -> None:
 
 
 @settings(max_examples=500, deadline=None)
-@given(text=st.text(), start=st.sampled_from(["", "http://", "//", "https://[", "http://a:", "http://a@", "http://a/"]))
+@given(
+    text=st.text() | st.text("[]@:/?#%.a1"),
+    start=st.sampled_from(["", "http://", "//", "https://[", "http://a:", "http://a@", "http://a/"]),
+)
 def test_any_text_is_a_usable_url_or_a_picture_error(start: str, text: str) -> None:
     with contextlib.suppress(PictureError):
         url = checked_url(start + text, POLICY, LONGEST)
