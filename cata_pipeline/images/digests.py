@@ -15,11 +15,15 @@ _DIGEST = re.compile(r"(sha-256|sha-512)=:([A-Za-z0-9+/=]+):")
 
 def is_altered(content_digest: str, content: bytes | bytearray) -> bool:
     """Whether a header's digest contradicts the content; an absent or unreadable one does not."""
+    # A header can repeat a right digest a thousand times: hashing for each held the event loop for six seconds.
+    ours: dict[str, bytes] = {}
     for algorithm, text in _DIGEST.findall(content_digest):
         try:
             expected = base64.b64decode(text, validate=True)
         except binascii.Error:
             continue
-        if hashlib.new(algorithm.replace("-", ""), content).digest() != expected:
+        if algorithm not in ours:
+            ours[algorithm] = hashlib.new(algorithm.replace("-", ""), content).digest()
+        if ours[algorithm] != expected:
             return True
     return False

@@ -1,3 +1,4 @@
+import hashlib
 from base64 import b64encode
 from hashlib import sha256, sha512
 
@@ -39,6 +40,20 @@ WRONG = digest("sha-256", sha256(b"pictur\xe5").digest())
 )
 def test_only_a_readable_digest_can_contradict_the_content(header: str, altered: bool) -> None:  # noqa: FBT001
     assert is_altered(header, CONTENT) is altered
+
+
+def test_a_digest_that_is_repeated_costs_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    new = hashlib.new
+
+    def counted(name: str, content: bytes) -> object:
+        hashed.append(name)
+        return new(name, content)
+
+    monkeypatch.setattr(hashlib, "new", counted)
+    assert not is_altered(", ".join([RIGHT, digest("sha-512", sha512(CONTENT).digest())] * 400), CONTENT)
+    assert is_altered(", ".join([*[RIGHT] * 400, WRONG]), CONTENT)
+    assert hashed == ["sha256", "sha512", "sha256"]
 
 
 @pytest.mark.parametrize("sent", [RIGHT, WRONG])
