@@ -25,7 +25,7 @@ from dagster._core.storage.tags import (
 
 from cata_pipeline.orchestration.alert_message import FailedRun, alert_text
 from cata_pipeline.orchestration.assets import COMMAND_LINE
-from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS
+from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS, SKEW_SECONDS
 from cata_pipeline.orchestration.resources import PipelineResource
 
 PAGE = 500
@@ -137,7 +137,8 @@ def tell_failures(
         limit=page,
         ascending=True,
     ).records
-    settled = list(takewhile(lambda record: record.timestamp <= now - SETTLE_SECONDS, records))
+    # One whose clock had jumped ahead must not silence all that fails until then.
+    settled = list(takewhile(lambda record: not now - SETTLE_SECONDS < record.timestamp <= now + SKEW_SECONDS, records))
     if not settled:
         younger = f"; {len(records)} are younger than {SETTLE_SECONDS:.0f} s" if records else ""
         return _ended(cursor, f"No run failed since event {cursor.told}{younger}.")

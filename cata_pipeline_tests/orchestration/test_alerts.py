@@ -143,6 +143,12 @@ def test_a_failure_too_young_to_be_trusted_waits_and_holds_back_those_behind_it(
     assert len(daemon.told) == 1
 
 
+def test_a_failure_from_a_clock_that_had_jumped_ahead_is_told_and_holds_nothing_back(daemon: Daemon) -> None:
+    fail(daemon.instance)
+
+    assert daemon.tick(now=time.time() - 3600).startswith("Failed runs told: 1")
+
+
 def test_a_failure_whose_event_appears_below_one_that_was_seen_is_not_lost(daemon: Daemon) -> None:
     instance = daemon.instance
     late = fail(instance)
