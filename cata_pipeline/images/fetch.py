@@ -7,7 +7,7 @@ Add rules about a host's answer here. Which addresses may be reached is `guard.p
 import asyncio
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yarl import URL
 
@@ -86,10 +86,13 @@ async def fetch(
     fair_until = began + max(0.0, limits.deadline_seconds - limits.silence_seconds)
     visit = _Visit(pool, known, limits, breakers or HostBreakers(limits), end, fair_until)
     target = checked_url(url, policy, limits.url_characters)
-    for _ in range(limits.redirects + 1):
+    for hop in range(limits.redirects + 1):
         answer = await _asked(visit, target, began)
-        if isinstance(answer, Fetched | NotModified):
+        if isinstance(answer, NotModified):
             return answer
+        if isinstance(answer, Fetched):
+            return replace(answer, validators=answer.validators.across_redirects()) if hop else answer
+        visit = replace(visit, known=known.across_redirects())
         target = redirect_target(target, answer.location, policy, limits.url_characters)
         began = loop.time()
     raise PictureError(f"the picture's host redirects more than {limits.redirects} times")

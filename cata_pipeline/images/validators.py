@@ -18,5 +18,12 @@ class Validators:
         named = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in named.items() if value}
 
+    def across_redirects(self) -> "Validators":
+        """What may still be asked with where a redirect led: it may lead elsewhere by now, to an older picture.
+
+        That one is not "modified since", so its host would confirm a picture that it is not.
+        """
+        return Validators(self.etag)
+
 
 NO_VALIDATORS = Validators()

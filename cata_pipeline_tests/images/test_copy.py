@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Engine
 
 from cata_pipeline.errors import DatabaseError, StorageError
 from cata_pipeline_tests.images.conftest import Shop
-from cata_pipeline_tests.images.hosts import picture
+from cata_pipeline_tests.images.hosts import picture, redirect
 from cata_pipeline_tests.images.pictures import draw
 
 
@@ -126,6 +126,41 @@ def test_a_changed_picture_at_the_same_url_gets_a_new_path_and_the_old_object_st
     assert (result.downloaded, result.uploaded, result.written_back) == (1, 1, 1)
     assert shop.shown("LATTE") == path_of(new)
     assert shop.bucket.read(path_of(old)) == old
+
+
+@pytest.mark.parametrize("is_direct", [False, True], ids=["by another redirect", "by the first host itself"])
+def test_an_older_picture_than_the_one_that_a_redirect_led_to_is_shown(
+    shop: Shop,
+    is_direct: bool,  # noqa: FBT001
+) -> None:
+    async def old(request: web.Request) -> web.Response:
+        if "If-Modified-Since" in request.headers:
+            return web.Response(status=304)
+        return web.Response(body=draw(2), headers={"Last-Modified": "Sun, 01 Feb 2026 00:00:00 GMT"})
+
+    shop.host.answers["/latte"] = redirect("/new")
+    shop.host.answers["/new"] = picture(draw(1), last_modified="Sun, 01 Mar 2026 00:00:00 GMT")
+    shop.host.answers["/old"] = old
+    shop.add("LATTE", shop.host.url("/latte"))
+    shop.copy()
+    assert shop.shown("LATTE") == path_of(draw(1))
+
+    shop.host.answers["/latte"] = old if is_direct else redirect("/old")
+    shop.clock.pass_time(hours=24)
+    shop.copy()
+
+    assert shop.shown("LATTE") == path_of(draw(2))
+
+
+def test_a_picture_behind_a_redirect_is_confirmed_by_its_etag_alone(shop: Shop) -> None:
+    shop.host.answers["/latte"] = redirect("/b")
+    shop.host.answers["/b"] = picture(draw(), etag='"1"', last_modified="Sun, 01 Mar 2026 00:00:00 GMT")
+    shop.add("LATTE", shop.host.url("/latte"))
+    shop.copy()
+    shop.clock.pass_time(hours=24)
+
+    assert shop.copy().not_modified == 1
+    assert "If-Modified-Since" not in shop.host.seen[-1].headers
 
 
 def test_a_new_url_is_copied_at_once(shop: Shop) -> None:
