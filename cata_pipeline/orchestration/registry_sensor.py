@@ -151,16 +151,18 @@ def tenant_registry_sensor(
     touched = _touched(context.instance, known) if may_remove else set()
     changes = registry_changes(known, active, retired, touched, _ceiling(context.cursor))
     left = changes.left_as_they_are()
+    # A ceiling is for the tenants it was given for: used up with the last of them, and not kept for others.
+    cursor = context.cursor if changes.waiting else ""
     if not changes.add and not changes.remove:
-        return dg.SkipReason(left or f"{len(active)} tenants are registered and all have their partition.")
+        said = left or f"{len(active)} tenants are registered and all have their partition."
+        return dg.SensorResult(skip_reason=said, cursor=cursor) if context.cursor else dg.SkipReason(said)
     context.log.info("Adding %s and removing %s tenants. %s", len(changes.add), len(changes.remove), left)
     requests = [TENANTS.build_add_request(list(changes.add))] if changes.add else []
     removals = [TENANTS.build_delete_request(list(changes.remove))] if changes.remove else []
     return dg.SensorResult(
         run_requests=list(first_syncs([*known, *changes.add], changes.add, time.time())),
         dynamic_partitions_requests=[*requests, *removals],
-        # A ceiling is for the tenants it was given for, and used up with the last of them.
-        cursor=context.cursor if changes.waiting else "",
+        cursor=cursor,
     )
 
 

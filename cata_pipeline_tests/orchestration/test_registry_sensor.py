@@ -42,6 +42,8 @@ def registry_tick(instance: dg.DagsterInstance, cursor: str | None = None) -> st
     result = evaluated(instance, cursor)
     if isinstance(result, dg.SkipReason):
         return result.skip_message or ""
+    if result.skip_reason:
+        return result.skip_reason.skip_message or ""
     for request in result.dynamic_partitions_requests or []:
         if isinstance(request, dg.AddDynamicPartitionsRequest):
             instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
@@ -236,6 +238,22 @@ def test_a_ceiling_stays_while_a_run_still_touches_one_of_the_tenants_it_was_giv
     instance.report_run_canceled(run)
     registry_tick(instance, before.cursor)
     assert partitions(instance) == fleet[21:]
+
+
+@pytest.mark.parametrize("retired", [0, 25])
+def test_a_ceiling_that_is_not_used_at_once_is_not_kept_for_a_later_mistake(
+    retired: int, instance: dg.DagsterInstance, pipeline: Pipeline
+) -> None:
+    fleet = [f"tenant-{number}" for number in range(30)]
+    register(pipeline, *fleet)
+    registry_tick(instance)
+    if retired:
+        pipeline.registry.retire(fleet[:retired])
+    result = evaluated(instance, "retire=24")
+    assert isinstance(result, dg.SensorResult)
+    assert result.skip_reason
+    assert result.cursor == ""
+    assert len(partitions(instance)) == 30
 
 
 def test_a_row_edited_by_hand_to_nonsense_costs_nobody_else_a_partition(
