@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test property lint format docs pictures lock bench-fleet bench-images bench-reconcile clean
+.PHONY: setup demo test property lint format docs pictures lock bench-fleet bench-images bench-providers bench-reconcile clean
 .DEFAULT_GOAL := setup
 
 setup: .venv/installed
@@ -64,6 +64,9 @@ bench-reconcile: .venv-bench/installed  ## reconciling beside dlt, SQLAlchemy an
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r requirements.lock -r benchmarks/requirements.txt
 	@touch $@
+
+bench-providers: setup  ## each provider's fetch beside httpx and json alone; try ARGS=--quick
+	@$(BIN)/python -m benchmarks.providers $(ARGS)
 
 clean:
 	rm -rf .venv .venv-bench .venv-bench-images .cata .mypy_cache .ruff_cache .pytest_cache .hypothesis

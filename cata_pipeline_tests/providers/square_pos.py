@@ -15,7 +15,7 @@ RATE_LIMITED = answer({"errors": [{"category": "RATE_LIMIT_ERROR", "code": "RATE
 
 
 class SquarePos(PosServer):
-    """Each product is an item with one variation; categories and pictures come with the last page.
+    """Each product is an item with one variation; its category and picture come a page later, if there is one.
 
     As Square does: a page without objects has none (no empty list), the last one no cursor, an empty catalog is `{}`.
     """
@@ -41,8 +41,7 @@ class SquarePos(PosServer):
         if "Square-Version" not in asked.headers:
             return _refusal(400, "INVALID_REQUEST_ERROR", "BAD_REQUEST", "No version.")
         objects = [row for sold in products for row in _objects_of(sold)]
-        if is_last:
-            objects += _references([sold for page in self.pages for sold in page])
+        objects += _references([*(self.pages[number - 2] if number > 1 else ()), *(products if is_last else ())])
         wanted = asked.json["object_types"]
         return search_page([row for row in objects if row["type"] in wanted], None if is_last else number + 1)
 
