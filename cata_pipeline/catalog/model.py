@@ -118,15 +118,19 @@ def unite(items: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Duplicate, ...
     Returns the winners sorted by code and the losers with the provider id they lost to. The order of
     `items` does not matter, so the same catalog always gives the same answer.
     """
-    ranked = sorted(items, key=_rank)
     winners: dict[str, Item] = {}
+    contested: dict[str, list[Item]] = {}
+    for item in items:
+        first = winners.setdefault(item.item_code, item)
+        if first is not item:
+            contested.setdefault(item.item_code, [first]).append(item)
     losers: list[Duplicate] = []
-    for item in ranked:
-        winner = winners.setdefault(item.item_code, item)
-        if winner is not item:
-            losers.append(Duplicate(item.item_code, item.provider_id, winner.provider_id))
-    ordered = sorted(winners.values(), key=lambda item: item.item_code.encode())
-    return tuple(ordered), tuple(sorted(losers, key=lambda loser: (loser.item_code, loser.provider_id)))
+    for code, rivals in contested.items():
+        winner, *lost = sorted(rivals, key=_rank)
+        winners[code] = winner
+        losers += (Duplicate(code, item.provider_id, winner.provider_id) for item in lost)
+    ordered = tuple(winners[code] for code in sorted(winners, key=str.encode))
+    return ordered, tuple(sorted(losers, key=lambda loser: (loser.item_code, loser.provider_id)))
 
 
 def _rank(item: Item) -> tuple[bool, float, str]:
@@ -138,6 +142,8 @@ def text_problem(text: str) -> str | None:
     """Why a text cannot be stored in any of our databases, or None when it can."""
     if "\x00" in text:
         return "holds a NUL character"
+    if text.isascii():
+        return None
     try:
         text.encode()
     except UnicodeEncodeError:

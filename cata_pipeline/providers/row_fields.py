@@ -51,7 +51,7 @@ def optional_text(part: Row, key: str) -> str | None:
     if value is None:
         return None
     text = checked_text(value, key)
-    return text if text.strip() else None
+    return None if not text or text.isspace() else text
 
 
 def checked_text(value: object, key: str) -> str:
@@ -68,9 +68,9 @@ def code_of(value: object, key: str) -> str | None:
     if value is None:
         return None
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else checked_text(value, key)
-    if not text.strip():
+    if not text or text.isspace():
         return None
-    if (length := len(text.encode())) > MAX_ITEM_CODE_BYTES:
+    if (length := len(text) if text.isascii() else len(text.encode())) > MAX_ITEM_CODE_BYTES:
         raise UnusableRowError(f"has a {key} of {length} bytes; at most {MAX_ITEM_CODE_BYTES} can be stored")
     return text
 
