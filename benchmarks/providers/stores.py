@@ -68,7 +68,7 @@ def open_store(name: str, size: int) -> Iterator[OpenStore]:
         products = [_product(number) for number in range(size)]
         step = store.products_a_page
         server.sell(*[products[start : start + step] for start in range(0, size, step)])
-        catalog = server.provider.fetch(server.options(), server.secrets(), server.policy, UNPACED)
+        catalog = server.provider.fetch(server.options(), Secrets(server.secrets()), server.policy, UNPACED)
         if len(catalog.items) != size or catalog.warnings:
             raise BenchmarkError(f"{name}: {len(catalog.items)} of {size} items came, warnings: {catalog.warnings}.")
         asked = list(server.received)

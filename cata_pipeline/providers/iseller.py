@@ -45,7 +45,22 @@ def fetch_catalog(
     Raises `ProviderError` when the options are wrong or the catalog is not complete.
     """
     parsed, patience = _parsed(options, patience)
-    return asyncio.run(_fetch(parsed, secrets, policy, patience))
+    # Not the catalog itself: on the main thread, `asyncio.run` writes out what its task returns (10 % of the time).
+    gathered = asyncio.run(_gathered(parsed, secrets, policy, patience))
+    catalog = gathered.catalog()
+    # A line that a run shows is a row of Dagster's storage for each tenant and night; the counts stand elsewhere too.
+    _log.log(
+        logging.INFO if catalog.warnings else logging.DEBUG,
+        "iseller %s: %d rows on %d pages, %d items, %d rejected, %d duplicate codes, %d warnings",
+        origin_of(parsed.store_url),
+        gathered.rows,
+        gathered.pages,
+        len(catalog.items),
+        len(catalog.rejections),
+        len(catalog.duplicates),
+        catalog.warnings.total(),
+    )
+    return catalog
 
 
 def sample_catalog(
@@ -90,29 +105,17 @@ async def _sample(
     return Sample(catalog.items, catalog.rejections, catalog.warnings)
 
 
-async def _fetch(
+async def _gathered(
     options: ISellerOptions, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience
-) -> Catalog:
+) -> "_Gathered":
+    """All rows of both passes."""
     gathered = _Gathered(options.empty_sku)
     async with JsonClient(policy, patience, secrets.values()) as client:
         store = _Store(client, options, secrets)
         # `track_inventory` filters: with true, a store that tracks no stock answers with no product at all.
         for track_inventory in (False, True):
             await _gather_pass(store, options, gathered, track_inventory=track_inventory)
-    catalog = gathered.catalog()
-    # A line that a run shows is a row of Dagster's storage for each tenant and night; the counts stand elsewhere too.
-    _log.log(
-        logging.INFO if catalog.warnings else logging.DEBUG,
-        "iseller %s: %d rows on %d pages, %d items, %d rejected, %d duplicate codes, %d warnings",
-        origin_of(options.store_url),
-        gathered.rows,
-        gathered.pages,
-        len(catalog.items),
-        len(catalog.rejections),
-        len(catalog.duplicates),
-        catalog.warnings.total(),
-    )
-    return catalog
+    return gathered
 
 
 async def _gather_pass(
@@ -252,7 +255,7 @@ class _Store:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Held:
     modified: datetime | None
     outcome: Item | Rejection
@@ -290,15 +293,15 @@ class _Gathered:
 
     def _take(self, row: object) -> None:
         identity = product_id(row)
-        modified = _modified_or_none(row)
         held = self._held.get(identity) if identity is not None else None
-        if held is not None and not _is_newer(modified, held.modified):
+        if held is not None and not _is_newer(_modified_or_none(row), held.modified):
             return
         warnings: list[str] = []
         outcome = project(row, empty_sku=self._empty_sku, warn=warnings.append)
         if identity is None:
             self._without_id.append(outcome)
         else:
+            modified = outcome.updated_at if isinstance(outcome, Item) else _modified_or_none(row)
             self._held[identity] = _Held(modified, outcome, tuple(warnings))
 
 
