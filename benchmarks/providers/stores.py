@@ -17,6 +17,7 @@ from cata_pipeline.providers.conformance.pos_server import PosServer, Sold
 from cata_pipeline.providers.conformance.scripted_server import Answer, Received, answer, running
 from cata_pipeline.providers.http import Patience
 from cata_pipeline.providers.pacing import Pacing
+from cata_pipeline.providers.secrets import Secrets
 
 UNPACED = Patience(pacing=Pacing(interval=0))
 _ADDED_BY_THE_CLIENT = frozenset({"host", "content-length", "connection", "accept-encoding"})
