@@ -92,12 +92,16 @@ class Call:
 class JsonClient:
     """One provider's connections during one fetch; an asynchronous context manager.
 
-    Texts given to `conceal` never become part of a message.
+    Texts given to `conceal` never become part of a message. `account` is what the vendor counts requests by, where that
+    is not the origin.
     """
 
-    def __init__(self, policy: AddressPolicy, patience: Patience, secrets: Iterable[str] = ()) -> None:
+    def __init__(
+        self, policy: AddressPolicy, patience: Patience, secrets: Iterable[str] = (), account: str | None = None
+    ) -> None:
         self._policy = policy
         self._patience = patience
+        self._account = account
         self._network = GuardedNetwork(policy)
         self._http = guarded_client(self._network)
         self._secrets: set[str] = set()
@@ -195,7 +199,7 @@ class JsonClient:
         )
 
     async def _rest_for_slot(self, origin: str) -> None:
-        await self._patience.sleep(self._patience.pacing.seconds_to_wait(origin))
+        await self._patience.sleep(self._patience.pacing.seconds_to_wait(self._account or origin))
 
     async def _try_once(
         self, call: Call, subject: str, deadline: asyncio.Timeout, problems: list[str]
