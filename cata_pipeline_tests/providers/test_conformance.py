@@ -2,6 +2,7 @@
 
 from cata_pipeline.providers.conformance.suite import ProviderConformance
 from cata_pipeline_tests.providers.iseller_pos import ISellerPos
+from cata_pipeline_tests.providers.loyverse_pos import LoyversePos
 from cata_pipeline_tests.providers.square_pos import SquarePos
 
 
@@ -11,3 +12,7 @@ class TestISeller(ProviderConformance):
 
 class TestSquare(ProviderConformance):
     server_class = SquarePos
+
+
+class TestLoyverse(ProviderConformance):
+    server_class = LoyversePos

@@ -1,0 +1,180 @@
+"""The Loyverse POS: categories and modifiers, then all items, page by page to the end of their cursors.
+
+Change this module when the calls change; what rows mean is in `loyverse_rows`, how they become a catalog in
+`loyverse_catalog`, which options there are in `loyverse_options`. Deleted rows are asked for, because a product that is
+merely absent stays visible for ever. Categories and modifiers are pulled in full each time: editing one does not touch
+the items that refer to it.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.catalog.model import Catalog, ModifierGroup
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.contract import Provider, Sample
+from cata_pipeline.providers.cursors import CursorGuard
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
+from cata_pipeline.providers.loyverse_catalog import Gathered
+from cata_pipeline.providers.loyverse_options import OPTIONS, LoyverseOptions, parse_options
+from cata_pipeline.providers.loyverse_rows import References, category_of, modifier_group_of
+from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.pacing import Pacing
+from cata_pipeline.providers.row_fields import UnusableRowError
+from cata_pipeline.providers.secrets import Secrets
+from cata_pipeline.providers.urls import origin_of
+
+_log = logging.getLogger(__name__)
+
+# Loyverse answers 300 requests in 300 s for each account. Ten are left for the difference between when a request is
+# sent and when it arrives. Two processes that serve one account at a time do not know of each other: 429 tells them.
+_OF_EACH_ACCOUNT = Pacing(300.0, requests=290)
+_PAYMENT_REQUIRED = 402
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+def fetch_catalog(
+    options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None
+) -> Catalog:
+    """The tenant's complete catalog; blocks, and runs an event loop of its own.
+
+    Raises `ProviderError` when the options are wrong or the catalog is not complete.
+    """
+    parsed, patience = _parsed(options, patience)
+    gathered = asyncio.run(_gathered(parsed, secrets, policy, patience, parsed.max_pages))
+    catalog = gathered.catalog()
+    # A line that a run shows is a row of Dagster's storage for each tenant and night; the counts stand elsewhere too.
+    _log.log(
+        logging.INFO if catalog.warnings else logging.DEBUG,
+        "loyverse: %d rows, %d items, %d rejected, %d duplicate codes, %d warnings",
+        gathered.rows,
+        len(catalog.items),
+        len(catalog.rejections),
+        len(catalog.duplicates),
+        catalog.warnings.total(),
+    )
+    return catalog
+
+
+def sample_catalog(
+    options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None
+) -> Sample:
+    """What the first page of items maps to, without components that stand on later ones; raises `ProviderError`."""
+    parsed, patience = _parsed(options, patience)
+    catalog = asyncio.run(_gathered(parsed, secrets, policy, patience, None)).catalog()
+    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+
+
+LOYVERSE = Provider(
+    slug="loyverse",
+    name="Loyverse",
+    credential_keys=("access_token",),
+    options=OPTIONS,
+    fetch=fetch_catalog,
+    sample=sample_catalog,
+)
+
+
+def _parsed(options: Options, patience: Patience | None) -> tuple[LoyverseOptions, Patience]:
+    try:
+        parsed = parse_options(options)
+    except ValueError as error:
+        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
+    return parsed, replace(
+        patience or Patience(pacing=_OF_EACH_ACCOUNT),
+        budget_seconds=parsed.request_budget_seconds,
+        fetch_seconds=parsed.fetch_budget_seconds,
+    )
+
+
+async def _gathered(
+    options: LoyverseOptions, secrets: Secrets, policy: AddressPolicy, patience: Patience, max_pages: int | None
+) -> Gathered:
+    """All items up to the explicit end, or, without `max_pages`, those of the first page."""
+    token = secrets["access_token"]
+    if not _HEADER_SAFE.fullmatch(token):
+        raise ProviderError("The access_token is not one that can be sent: check the tenant's credentials.")
+    account = f"loyverse {hashlib.sha256(token.encode()).hexdigest()}"
+    warnings: Counter[str] = Counter()
+    async with JsonClient(policy, patience, secrets.values(), account) as client:
+        lists = _Lists(client, options, token)
+        references = await _references(lists, options, warnings)
+        gathered = Gathered(options, references, warnings)
+        async for rows in lists.pages("items", max_pages):
+            gathered.take(rows)
+            # Before the next page is read: two parsed pages at a time would double the peak.
+            rows.clear()
+    return gathered
+
+
+async def _references(lists: "_Lists", options: LoyverseOptions, warnings: Counter[str]) -> References:
+    categories: dict[str, str] = {}
+    modifiers: dict[str, ModifierGroup] = {}
+
+    def warn(sentence: str) -> None:
+        warnings[sentence] += 1
+
+    async for rows in lists.pages("categories", options.max_pages):
+        for row in rows:
+            try:
+                identity, name = category_of(row)
+            except UnusableRowError:
+                warn("category that cannot be read left out")
+            else:
+                categories[identity] = name
+    async for rows in lists.pages("modifiers", options.max_pages):
+        for row in rows:
+            try:
+                identity, group = modifier_group_of(row, warn)
+            except UnusableRowError:
+                warn("modifier that cannot be read left out")
+            else:
+                modifiers[identity] = group
+    return References(categories, modifiers)
+
+
+class _Lists:
+    """The lists of one account, each a walk from cursor to cursor."""
+
+    def __init__(self, client: JsonClient, options: LoyverseOptions, token: str) -> None:
+        self._client = client
+        self._options = options
+        self._token = token
+
+    async def pages(self, name: str, max_pages: int | None) -> AsyncIterator[list[object]]:
+        """Each page of a list up to its explicit end, or, without `max_pages`, the first."""
+        guard = CursorGuard(f"{name} at {origin_of(self._options.origin)}", max_pages or 1)
+        number, cursor = 1, None
+        while True:
+            reply = await self._page(name, number, cursor)
+            rows = reply.get(name)
+            if not isinstance(rows, list) or reply.get("errors"):
+                said = self._client.error_words(reply) or "no error message"
+                raise ProviderError(
+                    f"{name} page {number} at {origin_of(self._options.origin)}: the answer has no list of {name}"
+                    f" ({said}). The catalog is not complete, so nothing was taken; try again later."
+                )
+            yield rows
+            if max_pages is None or (cursor := guard.next(reply.get("cursor"))) is None:
+                return
+            number += 1
+
+    async def _page(self, name: str, number: int, cursor: str | None) -> Mapping[str, object]:
+        # The filters go along with each cursor: whether it keeps them is not documented.
+        parameters = {"limit": str(self._options.page_size), "show_deleted": "true"}
+        if cursor is not None:
+            parameters["cursor"] = cursor
+        url = self._options.origin.copy_with(path=f"/v1.0/{name}", params=parameters)
+        try:
+            return await self._client.ask(Call(f"{name} page {number}", "GET", url, token=self._token))
+        except RefusedError as error:
+            if error.status != _PAYMENT_REQUIRED:
+                raise
+            raise ProviderError(
+                f"{error} The account's plan does not include the API: the merchant has to renew or extend it."
+            ) from error

@@ -1,0 +1,306 @@
+"""Turns one item of Loyverse into canonical items, one for each of its variants, or into the reasons why not.
+
+Every rule about a field of `GET /items`, `/categories` and `/modifiers` lives here, and nothing that needs a network;
+what may be in a field at all is in `row_fields`. Components stay variant ids: they are named on later pages. Prices
+and costs are never read. Unknown fields pass by.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cata_pipeline.catalog.model import Item, Modifier, ModifierGroup, Rejection, VariantOption
+from cata_pipeline.providers.html_text import text_of_html
+from cata_pipeline.providers.loyverse_options import LoyverseOptions
+from cata_pipeline.providers.row_fields import (
+    Row,
+    UnusableRowError,
+    Warn,
+    code_of,
+    flag,
+    kind_of,
+    list_of,
+    moment_of,
+    optional_text,
+    quantity,
+    shown,
+)
+
+_OPTION_NUMBERS = (1, 2, 3)
+_COMPOSITE = "composite"
+
+
+@dataclass(frozen=True)
+class References:
+    """What items refer to by id: the names of categories, and modifiers as groups."""
+
+    categories: Mapping[str, str] = field(default_factory=dict)
+    modifiers: Mapping[str, ModifierGroup] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """What a composite is put together from, before its SKU is known."""
+
+    variant_id: str
+    quantity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """One variant: its item, or why there is none. `components` are its item's, None where they cannot be told."""
+
+    variant_id: str | None
+    updated_at: datetime | None
+    outcome: Item | Rejection
+    components: tuple[Component, ...] | None = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Family:
+    """What all variants of an item share."""
+
+    name: str
+    identity: str | None
+    is_deleted: bool
+    description: str | None
+    category: str | None
+    image: str | None
+    is_composite: bool
+    option_names: tuple[str, ...]
+    modifier_groups: tuple[ModifierGroup, ...] | None
+    components: tuple[Component, ...] | None
+    updated_at: datetime | None
+
+
+def project(row: object, references: References, options: LoyverseOptions, warn: Warn) -> Iterator[Projected]:
+    """What each variant of an item becomes.
+
+    `warn` gets one fixed sentence for what was left out and belongs to no variant.
+    """
+    if not isinstance(row, dict):
+        yield Projected(None, None, Rejection(None, None, f"is {kind_of(row)} instead of an item"))
+        return
+    warnings: list[str] = []
+    try:
+        variants = list_of(row, "variants")
+        if not variants:
+            if _is_deleted(row):
+                warn("deleted item without variants left out")
+                return
+            raise UnusableRowError("has no variants")
+    except UnusableRowError as problem:
+        yield Projected(None, None, Rejection(shown(row.get("id")), None, str(problem)))
+        return
+    family: _Family | UnusableRowError
+    try:
+        family = _family(row, references, options, warnings.append)
+    except UnusableRowError as problem:
+        family = problem
+    for variant in variants:
+        projected = _projected(variant, family, options, tuple(warnings))
+        # Deleted rows come with every answer for ever, and nobody can repair them: a rejection would never end.
+        if isinstance(projected.outcome, Rejection) and (_is_deleted(row) or _is_deleted(variant)):
+            warn("deleted variant that is no item left out")
+        else:
+            yield projected
+
+
+def category_of(row: object) -> tuple[str, str]:
+    """The id and name of a category; raises `UnusableRowError`."""
+    if not isinstance(row, dict):
+        raise UnusableRowError(f"is {kind_of(row)} instead of a category")
+    return _required(row, "id"), _text(row, "name")
+
+
+def modifier_group_of(row: object, warn: Warn) -> tuple[str, ModifierGroup]:
+    """The id of a modifier and the group of its options; raises `UnusableRowError`."""
+    if not isinstance(row, dict):
+        raise UnusableRowError(f"is {kind_of(row)} instead of a modifier")
+    identity = _required(row, "id")
+    modifiers: dict[str, Modifier] = {}
+    for part in list_of(row, "modifier_options"):
+        code = code_of(part.get("id"), "modifier option id") if isinstance(part, dict) else None
+        name = optional_text(part, "name") if isinstance(part, dict) else None
+        if code is None or name is None:
+            warn("modifier option without id or name left out")
+        elif code in modifiers:
+            warn("second modifier option with the same id left out")
+        else:
+            modifiers[code] = Modifier(code, name)
+    group = ModifierGroup(identity, _text(row, "name"), tuple(modifiers.values()), is_active=not _is_deleted(row))
+    return identity, group
+
+
+def stores_of(row: object) -> Iterator[str]:
+    """The ids of all stores that an item's variants name."""
+    for variant in _rows(row, "variants"):
+        for store in _rows(variant, "stores"):
+            if isinstance(store_id := store.get("store_id"), str):
+                yield store_id
+
+
+def _rows(part: object, key: str) -> Iterator[Row]:
+    inner = part.get(key) if isinstance(part, dict) else None
+    yield from (row for row in (inner if isinstance(inner, list) else ()) if isinstance(row, dict))
+
+
+def _family(row: Row, references: References, options: LoyverseOptions, warn: Warn) -> _Family:
+    is_composite = flag(row, "is_composite", absent=False)
+    is_bundle = is_composite and options.composite == "bundle"
+    names = (optional_text(row, f"option{number}_name") or "" for number in _OPTION_NUMBERS)
+    return _Family(
+        name=_text(row, "item_name"),
+        identity=code_of(row.get("id"), "id"),
+        is_deleted=_is_deleted(row),
+        description=_description(row),
+        category=_category(row, references, warn),
+        image=optional_text(row, "image_url"),
+        is_composite=is_composite,
+        option_names=tuple(names),
+        modifier_groups=_modifier_groups(row, references, warn),
+        # The rule says that a recipe is no bundle: then there are none, and what a bundle once left is hidden.
+        components=_components(row, warn) if is_bundle else (),
+        updated_at=_updated_at(row, warn),
+    )
+
+
+def _projected(
+    row: object, family: _Family | UnusableRowError, options: LoyverseOptions, shared: tuple[str, ...]
+) -> Projected:
+    if not isinstance(row, dict):
+        return Projected(None, None, Rejection(None, None, f"is {kind_of(row)} instead of a variant"))
+    warnings = list(shared)
+    variant_id = row.get("variant_id")
+    identity = variant_id if isinstance(variant_id, str) and variant_id.strip() else None
+    updated_at = _updated_at(row, warnings.append)
+    try:
+        if isinstance(family, UnusableRowError):
+            raise family
+        item = _item(row, family, options, updated_at)
+    except UnusableRowError as problem:
+        rejection = Rejection(shown(variant_id), shown(row.get("sku")), str(problem))
+        return Projected(identity, updated_at, rejection)
+    return Projected(item.provider_id, item.updated_at, item, family.components, tuple(warnings))
+
+
+def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datetime | None) -> Item:
+    identity = _required(row, "variant_id")
+    chosen = _variant_options(row, family.option_names)
+    moments = [moment for moment in (family.updated_at, updated_at) if moment is not None]
+    values = " / ".join(option.value for option in chosen)
+    return Item(
+        item_code=_item_code(row, identity, options),
+        provider_id=identity,
+        name=f"{family.name} - {values}" if chosen else family.name,
+        is_active=not family.is_deleted and not _is_deleted(row) and _is_for_sale(row, options.store_id),
+        description=family.description,
+        category=family.category,
+        item_type=_COMPOSITE if family.is_composite else None,
+        external_image_url=family.image,
+        variant_group=family.identity if chosen else None,
+        variant_options=chosen,
+        modifier_groups=family.modifier_groups,
+        updated_at=max(moments, default=None),
+    )
+
+
+def _item_code(row: Row, identity: str, options: LoyverseOptions) -> str:
+    sku = row.get("sku")
+    if sku is None or sku == "":
+        if options.missing_sku == "variant_id":
+            return identity
+        raise UnusableRowError("has no SKU; give the variant one in the POS")
+    code = code_of(sku, "SKU")
+    if code is None:
+        raise UnusableRowError("has a SKU of nothing but spaces; give the variant a real one in the POS")
+    return code
+
+
+def _variant_options(row: Row, names: tuple[str, ...]) -> tuple[VariantOption, ...]:
+    values = (optional_text(row, f"option{number}_value") for number in _OPTION_NUMBERS)
+    return tuple(VariantOption(name, value) for name, value in zip(names, values, strict=True) if value is not None)
+
+
+def _is_for_sale(row: Row, store_id: str | None) -> bool:
+    """Whether the tenant's store, or any, sells the variant; where no stores are told, nothing speaks against it."""
+    if row.get("stores") is None:
+        return True
+    for store in list_of(row, "stores"):
+        if not isinstance(store, dict):
+            raise UnusableRowError(f"has {kind_of(store)} among its stores; expected an object")
+        if (store_id is None or store.get("store_id") == store_id) and flag(store, "available_for_sale"):
+            return True
+    return False
+
+
+def _is_deleted(row: object) -> bool:
+    return isinstance(row, dict) and row.get("deleted_at") not in (None, "")
+
+
+def _description(row: Row) -> str | None:
+    html = optional_text(row, "description")
+    text = text_of_html(html) if html is not None else ""
+    return text if text.strip() else None
+
+
+def _category(row: Row, references: References, warn: Warn) -> str | None:
+    identity = code_of(row.get("category_id"), "category_id")
+    if identity is None:
+        return None
+    if identity not in references.categories:
+        warn("category that the account does not have left out")
+    return references.categories.get(identity)
+
+
+def _modifier_groups(row: Row, references: References, warn: Warn) -> tuple[ModifierGroup, ...] | None:
+    """None where one is dangling or the key is absent: then what is stored stays."""
+    # Real answers say modifier_ids, some descriptions of the API modifiers_ids.
+    key = "modifiers_ids" if "modifier_ids" not in row else "modifier_ids"
+    if key not in row:
+        return None
+    groups: dict[str, ModifierGroup] = {}
+    for value in list_of(row, key):
+        group = references.modifiers.get(value) if isinstance(value, str) else None
+        if group is None:
+            warn("modifiers of an item left as they are: one is not in the account's list")
+            return None
+        groups[group.code] = group
+    return tuple(groups.values())
+
+
+def _components(row: Row, warn: Warn) -> tuple[Component, ...] | None:
+    """A composite has components, so an absent list says nothing; equal ones are kept."""
+    if row.get("components") is None:
+        return None
+    components = []
+    for part in list_of(row, "components"):
+        identity = code_of(part.get("variant_id"), "components") if isinstance(part, dict) else None
+        if identity is None or not isinstance(part, dict):
+            warn("components of a composite left as they are: one has no variant_id")
+            return None
+        components.append(Component(identity, quantity(part.get("quantity"), warn)))
+    return tuple(components)
+
+
+def _updated_at(row: Row, warn: Warn) -> datetime | None:
+    try:
+        return moment_of(row.get("updated_at"))
+    except ValueError:
+        warn("updated_at that cannot be read left out")
+        return None
+
+
+def _required(row: Row, key: str) -> str:
+    value = code_of(row.get(key), key)
+    if value is None:
+        raise UnusableRowError(f"has no {key}")
+    return value
+
+
+def _text(row: Row, key: str) -> str:
+    value = optional_text(row, key)
+    if value is None:
+        raise UnusableRowError(f"has no {key}")
+    return value
