@@ -5,6 +5,8 @@ it. Use:
 
     class TestMyProvider(ProviderConformance):
         server_class = MyPosServer
+
+or `CatalogConformance` where there is no API with pages, such as a file.
 """
 
 import asyncio
@@ -35,10 +37,12 @@ async def _no_rest(_: float) -> None:
     await asyncio.sleep(0)
 
 
-class ProviderConformance:
-    """What holds for every POS; a subclass names its fixture server."""
+class CatalogConformance:
+    """What holds wherever a catalog comes from, page by page or in one piece; a subclass names its fixture server."""
 
     server_class: ClassVar[type[PosServer]]
+    faulty_page: ClassVar[int] = 1
+    """The page that cannot be had where one cannot."""
 
     @pytest.fixture
     def pos(self) -> Iterator[PosServer]:
@@ -74,29 +78,18 @@ class ProviderConformance:
         pos.sell(())
         assert self.fetch(pos).items == ()
 
-    def test_a_short_or_empty_page_in_the_middle_is_not_the_end(self, pos: PosServer) -> None:
-        pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-3")], [], [Sold("K-4")])
-        assert [item.item_code for item in self.fetch(pos).items] == ["K-1", "K-2", "K-3", "K-4"]
-
-    def test_a_pager_that_repeats_itself_is_an_error_and_not_asked_for_ever(self, pos: PosServer) -> None:
-        pos.is_stuck = True
-        with pytest.raises(ProviderError):
-            self.fetch(pos)
-        assert len(pos.pages_asked_for()) < 10
-
     @PARAMETRIZED("fault", PASSING, ids=str)
-    @PARAMETRIZED("page", [1, 3])
-    def test_a_fault_that_passes_costs_nothing(self, pos: PosServer, fault: Fault, page: int) -> None:
-        pos.misbehave(page, fault.make(pos))
+    def test_a_fault_that_passes_costs_nothing(self, pos: PosServer, fault: Fault) -> None:
+        pos.misbehave(1, fault.make(pos))
         assert [item.item_code for item in self.fetch(pos).items] == CODES
 
     @PARAMETRIZED("fault", [*FINAL, ERROR_OBJECT], ids=str)
     def test_a_page_that_cannot_be_had_is_no_end_and_there_is_no_catalog(self, pos: PosServer, fault: Fault) -> None:
-        pos.misbehave_for_ever(2, fault.make(pos))
+        pos.misbehave_for_ever(self.faulty_page, fault.make(pos))
         with pytest.raises(ProviderError):
             self.fetch(pos, request_budget_seconds=1)
         assert len(pos.pages_asked_for()) < 10
-        assert 3 not in pos.pages_asked_for()
+        assert self.faulty_page + 1 not in pos.pages_asked_for()
 
     def test_an_empty_object_is_a_page_only_where_the_vendor_says_so(self, pos: PosServer) -> None:
         pos.misbehave_for_ever(1, EMPTY_OBJECT.make(pos))
@@ -187,16 +180,6 @@ class ProviderConformance:
                 ("K-1", catalog.duplicates[0].provider_id)
             ]
 
-    def test_a_product_that_moves_between_pages_is_there_once(self, pos: PosServer) -> None:
-        pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-2"), Sold("K-3")])
-        catalog = self.fetch(pos)
-        assert [item.item_code for item in catalog.items] == ["K-1", "K-2", "K-3"]
-        assert catalog.duplicates == ()
-
-    def test_unknown_fields_pass_by(self, pos: PosServer) -> None:
-        strange = Sold("K-1", more={"brand_new_field": {"deep": [1, None, "x"]}})
-        assert set(self.items(pos, strange)) == {"K-1"}
-
     def test_an_inactive_product_is_told_as_inactive(self, pos: PosServer) -> None:
         items = self.items(pos, Sold("K-1"), Sold("K-2", active=False))
         assert {code: item.is_active for code, item in items.items()} == {"K-1": True, "K-2": False}
@@ -210,13 +193,6 @@ class ProviderConformance:
     def test_prices_are_nowhere_in_the_catalog(self, pos: PosServer) -> None:
         fields = {name for item in self.fetch(pos).items for name in item.__dataclass_fields__}
         assert not {name for name in fields if "price" in name or "cost" in name}
-
-    def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
-        patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
-        sample = pos.provider.sample(pos.options(), Secrets(pos.secrets()), pos.policy, patience)
-        assert isinstance(sample, Sample)
-        assert [item.item_code for item in sample.items] == ["K-1", "K-2"]
-        assert pos.pages_asked_for() == [1]
 
     def test_fetches_on_several_threads_do_not_disturb_each_other(self, pos: PosServer) -> None:
         with ThreadPoolExecutor(4) as threads:
@@ -248,9 +224,47 @@ class ProviderConformance:
         assert pos.connections == 0
 
     def test_the_budget_of_the_whole_fetch_ends_it(self, pos: PosServer) -> None:
-        pos.misbehave_for_ever(3, pos.stall(b""))
+        pos.misbehave_for_ever(self.faulty_page, pos.stall(b""))
         with pytest.raises(ProviderError, match="not complete after 1 s"):
             self.fetch(pos, fetch_budget_seconds=1)
 
     def test_the_options_can_be_kept_as_json(self, pos: PosServer) -> None:
         assert json.loads(json.dumps(pos.options())) == pos.options()
+
+
+class ProviderConformance(CatalogConformance):
+    """What holds for every POS that is asked over its own API: its pages end explicitly, its format may grow."""
+
+    faulty_page: ClassVar[int] = 2
+
+    @PARAMETRIZED("fault", PASSING, ids=str)
+    def test_a_fault_of_a_later_page_that_passes_costs_nothing(self, pos: PosServer, fault: Fault) -> None:
+        pos.misbehave(3, fault.make(pos))
+        assert [item.item_code for item in self.fetch(pos).items] == CODES
+
+    def test_a_short_or_empty_page_in_the_middle_is_not_the_end(self, pos: PosServer) -> None:
+        pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-3")], [], [Sold("K-4")])
+        assert [item.item_code for item in self.fetch(pos).items] == ["K-1", "K-2", "K-3", "K-4"]
+
+    def test_a_pager_that_repeats_itself_is_an_error_and_not_asked_for_ever(self, pos: PosServer) -> None:
+        pos.is_stuck = True
+        with pytest.raises(ProviderError):
+            self.fetch(pos)
+        assert len(pos.pages_asked_for()) < 10
+
+    def test_a_product_that_moves_between_pages_is_there_once(self, pos: PosServer) -> None:
+        pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-2"), Sold("K-3")])
+        catalog = self.fetch(pos)
+        assert [item.item_code for item in catalog.items] == ["K-1", "K-2", "K-3"]
+        assert catalog.duplicates == ()
+
+    def test_unknown_fields_pass_by(self, pos: PosServer) -> None:
+        strange = Sold("K-1", more={"brand_new_field": {"deep": [1, None, "x"]}})
+        assert set(self.items(pos, strange)) == {"K-1"}
+
+    def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
+        patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
+        sample = pos.provider.sample(pos.options(), Secrets(pos.secrets()), pos.policy, patience)
+        assert isinstance(sample, Sample)
+        assert [item.item_code for item in sample.items] == ["K-1", "K-2"]
+        assert pos.pages_asked_for() == [1]
