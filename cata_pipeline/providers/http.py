@@ -1,4 +1,4 @@
-"""Asks a provider's API and returns its JSON, with every patience and every caution that all providers share.
+"""Asks a provider's API and returns what it says, with every patience and every caution that all providers share.
 
 Add here what holds for each POS: deadlines, retries, what a status means. URLs, tokens, paging and row
 formats belong to the provider's own module.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote, quote_plus
 
 import httpx
@@ -23,6 +23,10 @@ from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_o
 from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.urls import origin_of
+
+Body = TypeVar("Body")
+Reader = Callable[[httpx.Response], Awaitable[Body]]
+"""Makes of a streamed answer what is wanted; raises `BadBodyError` or `CutBodyError`. Called again for each try."""
 
 _OK = 200
 _TRANSIENT = frozenset({408, 429})
@@ -160,6 +164,10 @@ class JsonClient:
         Raises `RefusedError` for a status that is final, `ProviderError` for everything else: no connection,
         no end within the budget, no JSON.
         """
+        return await self.receive(call, json_object)
+
+    async def receive(self, call: Call, read: Reader[Body]) -> Body:
+        """What `read` makes of an answer with status 200; raises as `ask` does."""
         origin = origin_of(call.url)
         subject = f"{call.what} at {origin}"
         if call.url.scheme != "https" and not self._policy.admits_plain_http(call.url.host, call.url.port or 80):
@@ -172,7 +180,7 @@ class JsonClient:
         problems: list[str] = []
         try:
             async with asyncio.timeout(self._patience.budget_seconds) as deadline:
-                return await self._retrying(origin)(self._try_once, call, subject, deadline, problems)
+                return await self._retrying(origin)(self._try_once, call, read, subject, deadline, problems)
         except TimeoutError:
             before = f" (before that: {problems[-1]})" if problems else ""
             raise ProviderError(
@@ -202,8 +210,8 @@ class JsonClient:
         await self._patience.sleep(self._patience.pacing.seconds_to_wait(self._account or origin))
 
     async def _try_once(
-        self, call: Call, subject: str, deadline: asyncio.Timeout, problems: list[str]
-    ) -> dict[str, object]:
+        self, call: Call, read: Reader[Body], subject: str, deadline: asyncio.Timeout, problems: list[str]
+    ) -> Body:
         headers = {**call.headers, **({"Authorization": f"Bearer {call.token}"} if call.token else {})}
         try:
             async with self._http.stream(
@@ -211,7 +219,7 @@ class JsonClient:
             ) as reply:
                 if reply.status_code != _OK:
                     await self._raise_for_status(reply, subject, deadline)
-                return await json_object(reply)
+                return await read(reply)
         except AddressDeniedError:
             raise ProviderError(
                 f"{subject}: the host is at an address that may not be reached, so nothing was sent. Check the URL."
