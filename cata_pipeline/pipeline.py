@@ -283,9 +283,8 @@ class Pipeline:
 
     def _secrets(self, tenant: Tenant, provider: Provider, run_id: str) -> Secrets:
         rotating = provider.rotating_key
-        found = credentials.resolve_keys(
-            tenant.credentials, provider.credential_keys, optional=(rotating,) if rotating else ()
-        )
+        optional = (*provider.optional_keys, *([rotating] if rotating else []))
+        found = credentials.resolve_keys(tenant.credentials, provider.credential_keys, optional=optional)
         first = found.pop(rotating, None) if rotating else None
         if first is None:
             return Secrets(found)

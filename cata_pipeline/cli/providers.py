@@ -37,6 +37,7 @@ def list_providers(as_json: bool) -> None:  # noqa: FBT001
                     provider.slug: {
                         "name": provider.name,
                         "credentials": list(provider.credential_keys),
+                        "optional_credentials": list(provider.optional_keys),
                         "options": {
                             name: {"meaning": option.meaning, "required": option.required}
                             for name, option in provider.options.items()
@@ -48,7 +49,8 @@ def list_providers(as_json: bool) -> None:  # noqa: FBT001
         )
         return
     for provider in found:
-        keys = ", ".join(provider.credential_keys) or "none"
+        optional = [f"{key} (optional)" for key in provider.optional_keys]
+        keys = ", ".join([*provider.credential_keys, *optional]) or "none"
         click.echo(f"{provider.slug} ({provider.name}); credentials: {keys}")
         rows = [(name, "yes" if o.required else "", o.meaning) for name, o in provider.options.items()]
         print_table(("option", "required", "meaning"), rows)

@@ -52,9 +52,10 @@ class Provider:
     """One POS provider.
 
     `fetch(options, secrets, policy)` returns the complete catalog or raises `ProviderError`; `sample` does the same
-    with the first page only. `options` are what `option_problems` found nothing wrong with, `secrets` has exactly
-    `credential_keys`. A tenant's credentials may also hold `rotating_key`: a refresh token that changes with each use,
-    which `secrets.hold_token` hands out. Both block, and may run on several threads at once.
+    with the first page only. `options` are what `option_problems` found nothing wrong with, `secrets` has all of
+    `credential_keys` and what the tenant gave of `optional_keys`. A tenant's credentials may also hold `rotating_key`:
+    a refresh token that changes with each use, which `secrets.hold_token` hands out. Both block, and may run on
+    several threads at once.
     """
 
     slug: str
@@ -64,6 +65,7 @@ class Provider:
     fetch: "Ask[Catalog]"
     sample: "Ask[Sample]"
     rotating_key: str | None = None
+    optional_keys: tuple[str, ...] = ()
 
     def option_problems(self, options: Options) -> list[str]:
         """One sentence for each option that is missing, unknown or wrong; touches no network."""

@@ -57,7 +57,8 @@ def resolve_keys(
     except ValueError:
         secret = None
     if not isinstance(secret, dict):
-        raise CredentialsError(f"{reference} does not hold a JSON object; expected the keys {', '.join(keys)}.")
+        wanted = f"the keys {', '.join(keys)}" if keys else "{} where no key is needed"
+        raise CredentialsError(f"{reference} does not hold a JSON object; expected {wanted}.")
     needed = (*keys, *(key for key in optional if key in secret))
     missing = [key for key in needed if not isinstance(secret.get(key), str) or not secret[key]]
     if missing:

@@ -92,3 +92,13 @@ def test_a_secret_that_is_no_json_object_is_told_and_never_repeated(value: str) 
     with pytest.raises(CredentialsError) as caught:
         resolve_keys("env:KOPI", ("api_key",), {"KOPI": value})
     assert str(caught.value) == "env:KOPI does not hold a JSON object; expected the keys api_key."
+
+
+def test_an_optional_key_comes_back_where_it_is_given() -> None:
+    for held, found in (({"token": SECRET, "note": "x"}, {"token": SECRET}), ({}, {})):
+        assert resolve_keys("env:KOPI", (), {"KOPI": json.dumps(held)}, optional=("token",)) == found
+
+
+def test_where_no_key_is_needed_an_empty_object_is_expected() -> None:
+    with pytest.raises(CredentialsError, match=r"expected \{\} where no key is needed"):
+        resolve_keys("env:KOPI", (), {"KOPI": SECRET}, optional=("token",))
