@@ -75,6 +75,7 @@ class Settings:
     timezone: str
     production: bool
     token_keys: tuple[str, ...] = field(default=(), repr=False)
+    feed_folder: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -107,6 +108,7 @@ class Settings:
         webhook = read.parsed("CATA_ALERT_WEBHOOK_URL", _webhook, required=False)
         dagster_url = read.parsed("CATA_DAGSTER_URL", _base_url, required=False)
         token_keys = read.parsed("CATA_TOKEN_KEYS", _token_keys, required=False)
+        folder = read.parsed("CATA_FEED_FOLDER", _folder, required=False)
         timezone = read.parsed("CATA_RESYNC_TIMEZONE", _timezone, required=False)
         if images and images == snapshots:
             read.problems.append(
@@ -130,6 +132,7 @@ class Settings:
             timezone=timezone or DEFAULT_TIMEZONE,
             production=production,
             token_keys=token_keys or (),
+            feed_folder=folder,
         )
 
 
@@ -144,6 +147,18 @@ def resync_timezone(environ: Mapping[str, str] | None = None) -> str:
         return _timezone(text) if text else DEFAULT_TIMEZONE
     except ValueError:
         return DEFAULT_TIMEZONE
+
+
+def feed_folder(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where the files are that feeds may be read from; None where none may. Raises `SettingsError`.
+
+    Beside the settings object, because a provider is given no settings.
+    """
+    read = _Reader(os.environ if environ is None else environ)
+    folder = read.parsed("CATA_FEED_FOLDER", _folder, required=False)
+    if read.problems:
+        raise SettingsError(read.problems)
+    return folder
 
 
 class _Reader:
@@ -205,6 +220,13 @@ def _file(text: str) -> Path:
     if not path.is_file():
         raise ValueError(f"is {text!r}, and there is no such file.")
     return path
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute() or not path.is_dir():
+        raise ValueError(f"is {text!r}, and there is no such folder; expected an absolute path of one.")
+    return path.resolve()
 
 
 def _bucket(text: str) -> str:

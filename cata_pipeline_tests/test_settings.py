@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cata_pipeline.errors import SettingsError
-from cata_pipeline.settings import Endpoint, Settings, parse_tenant_database_url, resync_timezone
+from cata_pipeline.settings import Endpoint, Settings, feed_folder, parse_tenant_database_url, resync_timezone
 
 SECRET = "hunter2-hunter2"
 COMPLETE = {
@@ -326,3 +326,15 @@ def test_a_secret_after_the_question_mark_is_refused_because_messages_show_that_
     assert problems(CATA_DATABASE_URL=url) == [
         f"CATA_DATABASE_URL has {parameter} after the question mark; expected user:password@ before the host."
     ]
+
+
+def test_a_folder_for_feeds_is_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    given = {"CATA_FEED_FOLDER": str(tmp_path / "link")}
+    assert feed_folder(given) == Settings.from_environment({**COMPLETE, **given}).feed_folder == tmp_path.resolve()
+    assert feed_folder({}) is None
+    for wrong in ("feeds", str(tmp_path / "gone"), __file__):
+        told = f"CATA_FEED_FOLDER is {wrong!r}, and there is no such folder; expected an absolute path of one."
+        assert problems(CATA_FEED_FOLDER=wrong) == [told]
+        with pytest.raises(SettingsError, match="CATA_FEED_FOLDER is"):
+            feed_folder({"CATA_FEED_FOLDER": wrong})

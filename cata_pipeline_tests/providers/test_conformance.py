@@ -1,6 +1,7 @@
 """Every provider of ours against the tests that each must pass."""
 
-from cata_pipeline.providers.conformance.suite import ProviderConformance
+from cata_pipeline.providers.conformance.suite import CatalogConformance, ProviderConformance
+from cata_pipeline_tests.providers.feed_pos import FeedPos
 from cata_pipeline_tests.providers.iseller_pos import ISellerPos
 from cata_pipeline_tests.providers.loyverse_pos import LoyversePos
 from cata_pipeline_tests.providers.square_pos import SquarePos
@@ -16,3 +17,7 @@ class TestSquare(ProviderConformance):
 
 class TestLoyverse(ProviderConformance):
     server_class = LoyversePos
+
+
+class TestFeed(CatalogConformance):
+    server_class = FeedPos

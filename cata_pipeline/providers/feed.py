@@ -1,0 +1,228 @@
+"""The feed: a file or a URL with a whole catalog in our own format, for every POS that can export one.
+
+Change this module when it is fetched differently. How its bytes become records is `feed_bytes`, what records say
+`feed_records`, what a row means `feed_rows`; docs/feed-format.md tells whoever writes one. It is read as it arrives:
+nothing holds the file, and a row is an item before the next one is looked at.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import httpx
+
+from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
+from cata_pipeline.errors import ProviderError, SettingsError
+from cata_pipeline.providers.contract import Provider, Sample
+from cata_pipeline.providers.feed_bytes import BrokenFeedError, Records, Unpacking
+from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, Format, parse_options
+from cata_pipeline.providers.feed_records import Reading
+from cata_pipeline.providers.feed_rows import item_of
+from cata_pipeline.providers.http import Call, JsonClient, Patience
+from cata_pipeline.providers.json_body import CutBodyError
+from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.row_fields import UnusableRowError, shown
+from cata_pipeline.providers.secrets import Secrets
+from cata_pipeline.providers.urls import origin_of
+from cata_pipeline.settings import feed_folder
+
+_log = logging.getLogger(__name__)
+
+_TOKEN = "token"  # noqa: S105 the name of a key
+_SAMPLE_ROWS = 100
+_CHUNK = 2**18
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
+_NOTHING_TAKEN = "Nothing was taken: correct the feed (docs/feed-format.md), then sync again."
+
+
+def fetch_catalog(
+    options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None
+) -> Catalog:
+    """The whole feed as a catalog; blocks. Raises `ProviderError` when the options are wrong or it is not whole."""
+    gathered = _gathered(options, secrets, policy, patience, None)
+    catalog = gathered.catalog()
+    _log.debug("feed: %d rows, %d items, %d rejected", gathered.rows, len(catalog.items), len(catalog.rejections))
+    return catalog
+
+
+def sample_catalog(
+    options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None
+) -> Sample:
+    """What the first rows of the feed map to; raises `ProviderError`."""
+    catalog = _gathered(options, secrets, policy, patience, _SAMPLE_ROWS).catalog()
+    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+
+
+FEED = Provider(
+    slug="feed",
+    name="Feed (a file or URL in our own format)",
+    credential_keys=(),
+    options=OPTIONS,
+    fetch=fetch_catalog,
+    sample=sample_catalog,
+    optional_keys=(_TOKEN,),
+)
+
+
+def _gathered(
+    options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None, most_rows: int | None
+) -> "_Gathered":
+    """The rows up to the explicit end, or the first `most_rows`."""
+    try:
+        parsed = parse_options(options)
+    except ValueError as error:
+        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
+    if isinstance(parsed.source, PurePosixPath):
+        return _from_file(parsed.source, parsed.format, most_rows)
+    patience = replace(
+        patience or Patience(),
+        budget_seconds=parsed.request_budget_seconds,
+        fetch_seconds=parsed.fetch_budget_seconds,
+    )
+    return asyncio.run(_from_url(parsed.source, parsed, secrets, policy, patience, most_rows))
+
+
+async def _from_url(
+    url: httpx.URL,
+    options: FeedOptions,
+    secrets: Secrets,
+    policy: AddressPolicy,
+    patience: Patience,
+    most_rows: int | None,
+) -> "_Gathered":
+    token = secrets.get(_TOKEN)
+    if token is not None and not _HEADER_SAFE.fullmatch(token):
+        raise ProviderError("The token is not one that can be sent: check the tenant's credentials.")
+
+    async def read(reply: httpx.Response) -> _Gathered:
+        encoding = reply.headers.get("content-encoding", "").strip().lower()
+        if encoding not in {"", "identity", "gzip", "x-gzip"}:
+            raise BrokenFeedError(f"is encoded as {encoding[:80]}, although only gzip was offered")
+        if reply.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
+            raise BrokenFeedError("is HTML, such as a login page")
+        gathered = _Gathered(options.format, most_rows, must_be_gzip="gzip" in encoding)
+        # Raw bytes: httpx would inflate a whole chunk before its size can be judged.
+        async for chunk in reply.aiter_raw(_CHUNK):
+            gathered.take(chunk)
+            if gathered.is_enough:
+                return gathered
+        gathered.finish()
+        return gathered
+
+    call = Call("The feed", "GET", url, token=token, headers={"Accept": "*/*"})
+    try:
+        async with JsonClient(policy, patience, secrets.values()) as client:
+            return await client.receive(call, read)
+    except BrokenFeedError as error:
+        raise ProviderError(f"The feed at {origin_of(url)} {error}. {_NOTHING_TAKEN}") from None
+
+
+def _from_file(path: PurePosixPath, format_: Format, most_rows: int | None) -> "_Gathered":
+    gathered = _Gathered(format_, most_rows)
+    try:
+        for chunk in _chunks(_inside_folder(path)):
+            gathered.take(chunk)
+            if gathered.is_enough:
+                return gathered
+        gathered.finish()
+    except (BrokenFeedError, CutBodyError) as error:
+        raise ProviderError(f"The feed {path} {error}. {_NOTHING_TAKEN}") from None
+    except OSError as error:
+        raise ProviderError(
+            f"The feed {path} cannot be read ({error.strerror}). Put it where CATA_FEED_FOLDER says, readable."
+        ) from None
+    return gathered
+
+
+def _inside_folder(path: PurePosixPath) -> Path:
+    """Where the file really is; raises `ProviderError` unless that is inside the folder for feeds."""
+    try:
+        folder = feed_folder()
+    except SettingsError as error:
+        raise ProviderError(f"The feed {path} cannot be read: {error}") from None
+    if folder is None:
+        raise ProviderError(
+            f"The feed {path} is a file, and no folder for feeds is named here. Set CATA_FEED_FOLDER, or use a URL."
+        )
+    found = Path(os.path.realpath(folder / path, strict=True))
+    if not found.is_relative_to(folder):
+        raise ProviderError(
+            f"The feed {path} leads out of the folder that CATA_FEED_FOLDER names, so it was not read."
+            " Put the file itself there, not a link."
+        )
+    return found
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    # Without blocking: a named pipe that nobody writes to would hold the fetch for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BrokenFeedError("is no regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+class _Gathered:
+    """What was read of one feed so far; one object a try."""
+
+    def __init__(self, format_: Format, most_rows: int | None, *, must_be_gzip: bool = False) -> None:
+        self.rows = 0
+        self._most_rows = most_rows
+        self._unpacking = Unpacking(must_be_gzip=must_be_gzip)
+        self._records = Records(quoted=format_ == "csv")
+        self._reading = Reading(format_)
+        self._items: list[tuple[int, Item]] = []
+        self._rejections: list[Rejection] = []
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether a sample has its rows."""
+        return self._most_rows is not None and self.rows >= self._most_rows
+
+    def take(self, chunk: bytes) -> None:
+        """Read what ends in this chunk; raises `BrokenFeedError`."""
+        for piece in self._unpacking.pieces(chunk):
+            self._take_all(self._records.take(piece))
+
+    def finish(self) -> None:
+        """Read what is left; raises `CutBodyError` unless the feed is whole."""
+        for piece in self._unpacking.finish():
+            self._take_all(self._records.take(piece))
+        self._take_all(self._records.finish())
+        self._reading.finish(self._records.lines)
+
+    def catalog(self) -> Catalog:
+        """The items by code; of two lines with one code the active one, then the newest, then the first counts."""
+        codes = Counter(item.item_code for _, item in self._items)
+        # Only for these the line tells which one lost; it must not be what an item is known by.
+        named = (
+            item if codes[item.item_code] == 1 else replace(item, provider_id=f"line {line:07}")
+            for line, item in self._items
+        )
+        united, duplicates = unite(named)
+        items = (item if codes[item.item_code] == 1 else replace(item, provider_id=item.item_code) for item in united)
+        return Catalog(tuple(items), tuple(self._rejections), duplicates)
+
+    def _take_all(self, records: Iterator[tuple[int, bytes]]) -> None:
+        for line, record in records:
+            if self.is_enough:
+                return
+            row = None
+            try:
+                row = self._reading.row(line, record)
+                if row is None:
+                    continue
+                self._items.append((line, item_of(row)))
+            except UnusableRowError as problem:
+                code = None if row is None else shown(row.get("item_code"))
+                self._rejections.append(Rejection(f"line {line}", code, f"line {line} {problem}"))
+            self.rows += 1

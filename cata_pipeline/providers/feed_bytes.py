@@ -1,0 +1,126 @@
+"""Cuts a feed, as its bytes arrive, into records: inflated where it is gzip, each with the line it begins on.
+
+Everything about bytes, sizes and encodings of a feed belongs here; what a record says is `feed_records`. Nothing keeps
+more than one record, and nothing inflates more than the limit.
+"""
+
+import zlib
+from collections.abc import Iterator
+
+from cata_pipeline.providers.json_body import CutBodyError
+
+MAX_FEED_BYTES = 256 * 2**20
+MAX_RECORD_BYTES = 2**20
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_PIECE = 2**18
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class BrokenFeedError(Exception):
+    """The feed as a whole cannot be used; the message is the end of a sentence that begins with it."""
+
+
+class Unpacking:
+    """A feed's bytes, inflated where they begin as gzip does; `must_be_gzip` where the server said so."""
+
+    def __init__(self, *, must_be_gzip: bool = False) -> None:
+        self._must_be_gzip = must_be_gzip
+        self._inflater: zlib._Decompress | None = None
+        self._begun = False
+        self._head = b""
+        self._size = 0
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What a chunk holds; raises `BrokenFeedError` where it is too much or no gzip."""
+        if not self._begun:
+            self._head += chunk
+            if len(self._head) < len(_GZIP_MAGIC):
+                return
+            chunk, self._head = self._begin(), b""
+        for piece in self._inflated(chunk) if self._inflater else (chunk,):
+            self._size += len(piece)
+            if self._size > MAX_FEED_BYTES:
+                raise BrokenFeedError(f"is larger than {MAX_FEED_BYTES} bytes")
+            yield piece
+
+    def finish(self) -> Iterator[bytes]:
+        """What is left; raises `CutBodyError` in the middle of a gzip stream."""
+        if not self._begun:
+            yield self._begin()
+        if self._inflater and not self._inflater.eof:
+            raise CutBodyError("ends in the middle of its gzip stream")
+
+    def _begin(self) -> bytes:
+        self._begun = True
+        if self._head.startswith(_GZIP_MAGIC):
+            self._inflater = zlib.decompressobj(_GZIP_WINDOW)
+        elif self._must_be_gzip and self._head:
+            raise BrokenFeedError("says that it is gzip and is not")
+        return self._head
+
+    def _inflated(self, chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            assert self._inflater is not None
+            if self._inflater.eof:
+                # Exports that append to a file leave one gzip stream after the other.
+                self._inflater = zlib.decompressobj(_GZIP_WINDOW)
+            try:
+                # Bounded: 64 kB can hold 64 MB.
+                yield self._inflater.decompress(chunk, _PIECE)
+            except zlib.error:
+                raise BrokenFeedError("says that it is gzip and is not") from None
+            chunk = self._inflater.unconsumed_tail or self._inflater.unused_data
+
+
+class Records:
+    """Whole records as bytes, each with the number of its first line; blank lines are none.
+
+    A record is a line, or with `quoted`, as CSV has it, as many lines as its double quotes hold together.
+    """
+
+    def __init__(self, *, quoted: bool) -> None:
+        self.lines = 0
+        self._quoted = quoted
+        self._left = b""
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+
+    def take(self, piece: bytes) -> Iterator[tuple[int, bytes]]:
+        """The records that end in this piece; raises `BrokenFeedError` for one that is too long."""
+        lines = (self._left + piece).split(b"\n")
+        self._left = lines.pop()
+        for line in lines:
+            yield from self._line(line + b"\n")
+        self._check(len(self._left) + self._open_bytes)
+
+    def finish(self) -> Iterator[tuple[int, bytes]]:
+        """The last record, where no line end follows it; raises `CutBodyError` inside quotes."""
+        if self._left:
+            yield from self._line(self._left)
+        if self._open:
+            raise CutBodyError(f"ends inside the quotes that are opened on line {self.lines - len(self._open) + 1}")
+
+    def _line(self, line: bytes) -> Iterator[tuple[int, bytes]]:
+        self.lines += 1
+        if self.lines == 1:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if self._open or (self._quoted and line.count(b'"') % 2):
+            is_closed = bool(self._open) and line.count(b'"') % 2 == 1
+            self._open.append(line)
+            self._open_bytes += len(line)
+            self._check(self._open_bytes)
+            if not is_closed:
+                return
+            number, line = self.lines - len(self._open) + 1, b"".join(self._open)
+            self._open, self._open_bytes = [], 0
+        else:
+            number = self.lines
+            self._check(len(line))
+        if line.strip():
+            yield number, line
+
+    def _check(self, size: int) -> None:
+        if size > MAX_RECORD_BYTES:
+            number = self.lines + 1 - len(self._open)
+            raise BrokenFeedError(f"has more than {MAX_RECORD_BYTES} bytes on line {number}, or quotes that never end")

@@ -1,0 +1,197 @@
+"""What the records of a feed say: rows by name, and the explicit end, in JSON Lines or CSV.
+
+The two formats differ only here; what a row's fields mean is `feed_rows`. A feed that ends without its end line, or
+whose end line counts otherwise, may be a part of one, and is never taken for a whole.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NoReturn, Protocol
+
+from cata_pipeline.providers.feed_bytes import BrokenFeedError
+from cata_pipeline.providers.feed_options import Format
+from cata_pipeline.providers.feed_rows import FIELDS, JSON_FIELDS, REQUIRED_FIELDS, unknown_fields
+from cata_pipeline.providers.json_body import CutBodyError
+from cata_pipeline.providers.row_fields import Row, UnusableRowError
+
+_END_OF_JSON_LINES = '{"end": true, "items": N}'
+_END_OF_CSV = "#end,N"
+_CSV_END = "#end"
+_EXCERPT = 80
+
+
+class _Format(Protocol):
+    """One of the two formats, for one feed."""
+
+    end: str
+    rows: int
+    """Rows so far, usable or not; the end line counts them."""
+
+    def read(self, text: str) -> "Row | _End | None":
+        """The row of a record, the end, or None for a header; raises `UnusableRowError` or `BrokenFeedError`."""
+        ...
+
+
+class _End:
+    """The end line; `count` is what it says, as it says it, and `is_right` whether that is the number of rows."""
+
+    def __init__(self, count: str, *, is_right: bool) -> None:
+        self.count = count[:_EXCERPT]
+        self.is_right = is_right
+
+
+class Reading:
+    """One pass over a feed's records, up to its end line."""
+
+    def __init__(self, format_: Format) -> None:
+        self._format: _Format = _Csv() if format_ == "csv" else _JsonLines()
+        self._has_begun = False
+        self._has_ended = False
+
+    def row(self, line: int, record: bytes) -> Row | None:
+        """The row of a record, None for one that is none.
+
+        Raises `UnusableRowError` where only this row is wrong, `BrokenFeedError` where the feed is.
+        """
+        if self._has_ended:
+            raise BrokenFeedError(f"goes on after its end line, on line {line}")
+        try:
+            text = record.decode()
+        except UnicodeDecodeError:
+            raise BrokenFeedError(f"is not UTF-8 on line {line}") from None
+        if not self._has_begun and text.lstrip().startswith("<"):
+            raise BrokenFeedError("is HTML or XML, such as a login page")
+        self._has_begun = True
+        row = self._format.read(text)
+        if not isinstance(row, _End):
+            return row
+        if not row.is_right:
+            raise BrokenFeedError(
+                f"has {self._format.rows} items before its end line, which says {row.count} on line {line}"
+            )
+        self._has_ended = True
+        return None
+
+    def finish(self, lines: int) -> None:
+        """Raise `CutBodyError` unless the end line was read."""
+        if not self._has_ended:
+            raise CutBodyError(
+                f"ends after line {lines} without its end line, as if it were cut; expected {self._format.end}"
+            )
+
+
+class _JsonLines:
+    """One JSON object a line."""
+
+    end = _END_OF_JSON_LINES
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def read(self, text: str) -> Row | _End:
+        try:
+            row = _JSON.decode(text)
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            self.rows += 1
+            raise UnusableRowError(f"is not JSON ({_reason(error)})") from None
+        if isinstance(row, dict) and "end" in row:
+            count = row.get("items")
+            if row["end"] is not True or row.keys() != {"end", "items"} or isinstance(count, bool):
+                raise BrokenFeedError(f"has an end line that is none; expected {self.end}")
+            return _End(repr(count), is_right=count == self.rows)
+        self.rows += 1
+        if not isinstance(row, dict):
+            raise UnusableRowError("is JSON, but no object")
+        return row
+
+
+class _Csv:
+    """Comma separated, double quotes, a header line."""
+
+    end = _END_OF_CSV
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._header: list[str] | None = None
+
+    def read(self, text: str) -> Row | _End | None:
+        if self._header is None:
+            self._header = _header(text)
+            return None
+        try:
+            cells = _cells(text)
+        except UnusableRowError:
+            self.rows += 1
+            raise
+        if cells[0] == _CSV_END:
+            count = cells[1] if len(cells) > 1 else ""
+            if any(cells[2:]):
+                raise BrokenFeedError(f"has an end line that is none; expected {self.end}")
+            return _End(count, is_right=count == str(self.rows))
+        self.rows += 1
+        if len(cells) != len(self._header):
+            raise UnusableRowError(f"has {len(cells)} cells; the header has {len(self._header)}")
+        return dict(_values(self._header, cells))
+
+
+def _header(text: str) -> list[str]:
+    try:
+        names = _cells(text)
+    except UnusableRowError as problem:
+        raise BrokenFeedError(f"has a header that {problem}") from None
+    if unknown := [name for name in names if name not in FIELDS]:
+        raise BrokenFeedError(f"has a header with {unknown_fields(unknown)}")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise BrokenFeedError(f"has a header with {', '.join(repeated)} more than once")
+    if missing := [name for name in REQUIRED_FIELDS if name not in names]:
+        raise BrokenFeedError(f"has a header without {', '.join(missing)}")
+    return names
+
+
+def _cells(text: str) -> list[str]:
+    try:
+        [cells] = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise UnusableRowError(f"is not CSV ({_reason(error)})") from None
+    return cells
+
+
+def _values(header: list[str], cells: list[str]) -> Iterator[tuple[str, object]]:
+    """The cells by name; an empty one is null, as CSV knows no other."""
+    for name, cell in zip(header, cells, strict=True):
+        if cell == "":
+            yield name, None
+        elif name == "is_active":
+            yield name, {"true": True, "false": False}.get(cell, cell)
+        elif name in JSON_FIELDS:
+            yield name, _json_cell(name, cell)
+        else:
+            yield name, cell
+
+
+def _json_cell(name: str, cell: str) -> object:
+    try:
+        return _JSON.decode(cell)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise UnusableRowError(f"has a {name} that is not JSON ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error)[:_EXCERPT]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> Row:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return row
+
+
+# One for all: `json.loads` with these arguments would make a decoder for each line.
+_JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition)

@@ -1,0 +1,94 @@
+"""How the bytes of a feed become records, however they are cut and packed."""
+
+import gzip
+from collections.abc import Iterable
+
+import pytest
+
+from cata_pipeline.providers import feed_bytes
+from cata_pipeline.providers.feed_bytes import BrokenFeedError, Records, Unpacking
+from cata_pipeline.providers.json_body import CutBodyError
+
+
+def records(text: bytes, size: int = 1 << 20, *, quoted: bool = False) -> list[tuple[int, bytes]]:
+    cutting = Records(quoted=quoted)
+    found = [record for start in range(0, len(text), size) for record in cutting.take(text[start : start + size])]
+    return [*found, *cutting.finish()]
+
+
+def unpacked(chunks: Iterable[bytes], *, must_be_gzip: bool = False) -> bytes:
+    unpacking = Unpacking(must_be_gzip=must_be_gzip)
+    found = b"".join(piece for chunk in chunks for piece in unpacking.pieces(chunk))
+    return found + b"".join(unpacking.finish())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1_000])
+def test_a_record_is_a_line_wherever_the_bytes_are_cut(size: int) -> None:
+    text = b"\xef\xbb\xbfone\r\n\n  \ntwo\nthree"
+    assert records(text, size) == [(1, b"one\r\n"), (4, b"two\n"), (5, b"three")]
+
+
+@pytest.mark.parametrize("size", [1, 4, 1_000])
+def test_quotes_hold_lines_together_and_the_first_one_numbers_them(size: int) -> None:
+    text = b'a,"b\n\nc",d\ne,"f ""g"" h"\n"i\n'
+    cutting = Records(quoted=True)
+    found = [record for start in range(0, len(text), size) for record in cutting.take(text[start : start + size])]
+    assert found == [(1, b'a,"b\n\nc",d\n'), (4, b'e,"f ""g"" h"\n')]
+    with pytest.raises(CutBodyError, match="quotes that are opened on line 5"):
+        list(cutting.finish())
+
+
+def test_quotes_mean_nothing_where_a_line_is_a_record() -> None:
+    assert records(b'{"\n"}\n') == [(1, b'{"\n'), (2, b'"}\n')]
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("text", [b"x" * 2_000, b"x" * 2_000 + b"\n", b'"\n' + b"x\n" * 1_000])
+def test_a_record_without_end_is_not_collected_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+    text: bytes,
+    quoted: bool,  # noqa: FBT001 a parametrized value
+) -> None:
+    monkeypatch.setattr(feed_bytes, "MAX_RECORD_BYTES", 1_000)
+    if not quoted and text.startswith(b'"'):
+        assert len(records(text)) == 1_001
+        return
+    with pytest.raises(BrokenFeedError, match="more than 1000 bytes on line 1"):
+        records(text, 100, quoted=quoted)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("must_be_gzip", [True, False])
+def test_gzip_is_inflated_one_stream_after_the_other(size: int, must_be_gzip: bool) -> None:  # noqa: FBT001
+    packed = gzip.compress(b"one\n" * 1_000) + gzip.compress(b"two\n")
+    chunks = [packed[start : start + size] for start in range(0, len(packed), size)]
+    assert unpacked(chunks, must_be_gzip=must_be_gzip) == b"one\n" * 1_000 + b"two\n"
+
+
+def test_what_is_no_gzip_passes_unless_it_was_said_to_be_one() -> None:
+    assert unpacked([b"o", b"ne"]) == b"one"
+    assert unpacked([b"o"]) == b"o"
+    assert unpacked([]) == b""
+    with pytest.raises(BrokenFeedError, match="says that it is gzip and is not"):
+        unpacked([b"o", b"ne"], must_be_gzip=True)
+
+
+@pytest.mark.parametrize("cut", [3, 12, -1])
+def test_a_gzip_stream_that_is_cut_is_told_as_cut(cut: int) -> None:
+    with pytest.raises(CutBodyError, match="ends in the middle of its gzip stream"):
+        unpacked([gzip.compress(b"one\n" * 1_000)[:cut]])
+
+
+def test_damaged_gzip_is_broken() -> None:
+    packed = bytearray(gzip.compress(b"one\n" * 1_000))
+    packed[-8] ^= 1
+    with pytest.raises(BrokenFeedError, match="says that it is gzip and is not"):
+        unpacked([bytes(packed)])
+
+
+def test_a_bomb_is_ended_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_bytes, "MAX_FEED_BYTES", 1 << 20)
+    with pytest.raises(BrokenFeedError, match="is larger than 1048576 bytes"):
+        unpacked([gzip.compress(b" " * (8 << 20))])
+    with pytest.raises(BrokenFeedError, match="is larger than 1048576 bytes"):
+        unpacked([b"x" * (1 << 20), b"x"])
