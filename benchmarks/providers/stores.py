@@ -34,6 +34,7 @@ class Store:
 STORES = {
     "iseller": Store("cata_pipeline_tests.providers.iseller_pos:ISellerPos", 200),
     "square": Store("cata_pipeline_tests.providers.square_pos:SquarePos", 250),
+    "loyverse": Store("cata_pipeline_tests.providers.loyverse_pos:LoyversePos", 250),
 }
 
 
