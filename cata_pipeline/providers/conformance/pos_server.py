@@ -4,7 +4,7 @@ A provider's fixture server implements the wire format here, from the vendor's d
 must come of it is `suite.py`; the faults themselves are `faults.py`.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -37,7 +37,7 @@ class Sold:
         return self.identity or f"id-of-{self.code}"
 
 
-class PosServer(ScriptedServer):
+class PosServer(ScriptedServer, ABC):
     """Serves `pages` of products in a provider's wire format, unless a page is to misbehave.
 
     `takes_empty_object` is set where the vendor itself answers `{}` for an empty last page.
@@ -56,27 +56,22 @@ class PosServer(ScriptedServer):
     @abstractmethod
     def options(self) -> dict[str, object]:
         """A tenant's options that lead here."""
-        raise NotImplementedError
 
     @abstractmethod
     def secrets(self) -> dict[str, str]:
         """The credentials that are accepted; each value is unlike anything else that is sent."""
-        raise NotImplementedError
 
     @abstractmethod
     def page_asked_for(self, received: Received) -> int | None:
         """Which page of products a request asks for, from 1; None for any other request."""
-        raise NotImplementedError
 
     @abstractmethod
     def page(self, number: int, products: Sequence[Sold], *, is_last: bool) -> Answer:
         """One page in the wire format."""
-        raise NotImplementedError
 
     @abstractmethod
     def other(self, received: Received) -> Answer:
         """The answer to a request that is not for a page of products."""
-        raise NotImplementedError
 
     def sell(self, *pages: Sequence[Sold]) -> None:
         """These products, page by page; an empty page in the middle is one."""
