@@ -24,6 +24,7 @@ from cata_pipeline.providers.row_fields import (
     checked_text,
     code_of,
     flag,
+    item_code_of,
     kind_of,
     list_of,
     moment_of,
@@ -80,15 +81,7 @@ def _item(row: Row, empty_sku: EmptySku, warn: Warn) -> Item:
 
 
 def _item_code(row: Row, identity: str, empty_sku: EmptySku) -> str:
-    sku = row.get("sku")
-    if sku is None or sku == "":
-        if empty_sku == "reject":
-            raise UnusableRowError("has no SKU; give the product one in the POS")
-        return identity
-    code = code_of(sku, "SKU")
-    if code is None:
-        raise UnusableRowError("has a SKU of nothing but spaces; give the product a real one in the POS")
-    return code
+    return item_code_of(row.get("sku"), identity if empty_sku == "product_id" else None, "the product", "the POS")
 
 
 def _display_name(row: Row, options: tuple[VariantOption, ...]) -> str:

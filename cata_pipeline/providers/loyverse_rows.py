@@ -18,6 +18,7 @@ from cata_pipeline.providers.row_fields import (
     Warn,
     code_of,
     flag,
+    item_code_of,
     kind_of,
     list_of,
     moment_of,
@@ -207,15 +208,8 @@ def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datet
 
 
 def _item_code(row: Row, identity: str, options: LoyverseOptions) -> str:
-    sku = row.get("sku")
-    if sku is None or sku == "":
-        if options.missing_sku == "variant_id":
-            return identity
-        raise UnusableRowError("has no SKU; give the variant one in the POS")
-    code = code_of(sku, "SKU")
-    if code is None:
-        raise UnusableRowError("has a SKU of nothing but spaces; give the variant a real one in the POS")
-    return code
+    instead = identity if options.missing_sku == "variant_id" else None
+    return item_code_of(row.get("sku"), instead, "the variant", "the POS")
 
 
 def _variant_options(row: Row, names: tuple[str, ...]) -> tuple[VariantOption, ...]:

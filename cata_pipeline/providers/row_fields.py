@@ -75,6 +75,21 @@ def code_of(value: object, key: str) -> str | None:
     return text
 
 
+def item_code_of(sku: object, instead: str | None, thing: str, place: str) -> str:
+    """The SKU, byte for byte, or `instead` where there is none.
+
+    Without either the row is unusable, with the advice to give `thing` one in `place`.
+    """
+    if sku is None or sku == "":
+        if instead is None:
+            raise UnusableRowError(f"has no SKU; give {thing} one in {place}")
+        return instead
+    code = code_of(sku, "SKU")
+    if code is None:
+        raise UnusableRowError(f"has a SKU of nothing but spaces; give {thing} a real one in {place}")
+    return code
+
+
 def kind_of(value: object) -> str:
     """What a JSON value is, in words."""
     return next((kind for type_, kind in _KINDS if isinstance(value, type_)), "null")

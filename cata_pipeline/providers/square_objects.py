@@ -17,6 +17,7 @@ from cata_pipeline.providers.row_fields import (
     checked_text,
     code_of,
     flag,
+    item_code_of,
     kind_of,
     list_of,
     moment_of,
@@ -193,15 +194,8 @@ def _variation(part: Row, options: SquareOptions, warn: Warn) -> HeldVariation:
 
 
 def _item_code(data: Row, variation_id: str, options: SquareOptions) -> str:
-    sku = data.get("sku")
-    if sku is None or sku == "":
-        if options.missing_sku == "variation_id":
-            return variation_id
-        raise UnusableRowError("has no SKU; give the variation one in Square")
-    code = code_of(sku, "SKU")
-    if code is None:
-        raise UnusableRowError("has a SKU of nothing but spaces; give the variation a real one in Square")
-    return code
+    instead = variation_id if options.missing_sku == "variation_id" else None
+    return item_code_of(data.get("sku"), instead, "the variation", "Square")
 
 
 def _without_item(part: object, problem: str) -> HeldVariation:
