@@ -27,7 +27,7 @@ from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
 from cata_pipeline.providers.http import Call, JsonClient, Patience
 from cata_pipeline.providers.json_body import CutBodyError
-from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import UnusableRowError, shown
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
@@ -75,17 +75,10 @@ def _gathered(
     options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None, most_rows: int | None
 ) -> "_Gathered":
     """The rows up to the explicit end, or the first `most_rows`."""
-    try:
-        parsed = parse_options(options)
-    except ValueError as error:
-        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
+    parsed = tenant_options(parse_options, options)
     if isinstance(parsed.source, PurePosixPath):
         return _from_file(parsed.source, parsed.format, most_rows)
-    patience = replace(
-        patience or Patience(),
-        budget_seconds=parsed.request_budget_seconds,
-        fetch_seconds=parsed.fetch_budget_seconds,
-    )
+    patience = (patience or Patience()).within(parsed)
     return asyncio.run(_from_url(parsed.source, parsed, secrets, policy, patience, most_rows))
 
 

@@ -7,11 +7,11 @@ formats belong to the provider's own module.
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import quote, quote_plus
 
 import httpx
@@ -61,6 +61,18 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class Budgets(Protocol):
+    """The options by which a tenant bounds one request and the whole fetch, in seconds."""
+
+    @property
+    def request_budget_seconds(self) -> float:
+        """For one request, its retries included."""
+
+    @property
+    def fetch_budget_seconds(self) -> float:
+        """For all requests of a fetch."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long and how often to ask.
@@ -75,6 +87,10 @@ class Patience:
     pacing: Pacing = OF_THIS_PROCESS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], datetime] = _utc_now
+
+    def within(self, budgets: Budgets) -> Self:
+        """The same patience, bounded by a tenant's options."""
+        return replace(self, budget_seconds=budgets.request_budget_seconds, fetch_seconds=budgets.fetch_budget_seconds)
 
 
 @dataclass(frozen=True)

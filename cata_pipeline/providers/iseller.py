@@ -10,7 +10,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from cata_pipeline.addresses import AddressPolicy
@@ -20,7 +20,7 @@ from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
 from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOptions, parse_options
 from cata_pipeline.providers.iseller_rows import product_id, project
-from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import moment_of
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of, provider_url
@@ -83,15 +83,8 @@ ISELLER = Provider(
 
 
 def _parsed(options: Options, patience: Patience | None) -> tuple[ISellerOptions, Patience]:
-    try:
-        parsed = parse_options(options)
-    except ValueError as error:
-        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
-    return parsed, replace(
-        patience or Patience(),
-        budget_seconds=parsed.request_budget_seconds,
-        fetch_seconds=parsed.fetch_budget_seconds,
-    )
+    parsed = tenant_options(parse_options, options)
+    return parsed, (patience or Patience()).within(parsed)
 
 
 async def _sample(

@@ -12,7 +12,6 @@ import logging
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, ModifierGroup
@@ -23,7 +22,7 @@ from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedErro
 from cata_pipeline.providers.loyverse_catalog import Gathered
 from cata_pipeline.providers.loyverse_options import OPTIONS, LoyverseOptions, parse_options
 from cata_pipeline.providers.loyverse_rows import References, category_of, modifier_group_of
-from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.pacing import Pacing
 from cata_pipeline.providers.row_fields import UnusableRowError
 from cata_pipeline.providers.secrets import Secrets
@@ -81,15 +80,8 @@ LOYVERSE = Provider(
 
 
 def _parsed(options: Options, patience: Patience | None) -> tuple[LoyverseOptions, Patience]:
-    try:
-        parsed = parse_options(options)
-    except ValueError as error:
-        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
-    return parsed, replace(
-        patience or Patience(pacing=_OF_EACH_ACCOUNT),
-        budget_seconds=parsed.request_budget_seconds,
-        fetch_seconds=parsed.fetch_budget_seconds,
-    )
+    parsed = tenant_options(parse_options, options)
+    return parsed, (patience or Patience(pacing=_OF_EACH_ACCOUNT)).within(parsed)
 
 
 async def _gathered(

@@ -7,10 +7,13 @@ option's name; a value is repeated only where it cannot be a secret.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from cata_pipeline.errors import ProviderError
 
 Options = Mapping[str, object]
 Check = Callable[[object], object]
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ def parsed_options(slug: str, table: Mapping[str, Option], options: Options) -> 
     if problems:
         raise ValueError(" ".join(problems))
     return values
+
+
+def tenant_options(parse: Callable[[Options], Parsed], options: Options) -> Parsed:
+    """What `parse` makes of a registered tenant's options; raises `ProviderError` with what it finds wrong."""
+    try:
+        return parse(options)
+    except ValueError as error:
+        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
 
 
 def whole_number(most: int) -> Check:

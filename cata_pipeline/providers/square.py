@@ -10,7 +10,6 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog
@@ -18,7 +17,7 @@ from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
 from cata_pipeline.providers.http import Call, JsonClient, Patience
-from cata_pipeline.providers.option_checks import Options
+from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.square_catalog import Gathered
 from cata_pipeline.providers.square_options import OPTIONS, SquareOptions, parse_options
 from cata_pipeline.providers.urls import origin_of
@@ -76,15 +75,8 @@ SQUARE = Provider(
 
 
 def _parsed(options: Options, patience: Patience | None) -> tuple[SquareOptions, Patience]:
-    try:
-        parsed = parse_options(options)
-    except ValueError as error:
-        raise ProviderError(f"The tenant's options are wrong: {error} Import the tenant again.") from None
-    return parsed, replace(
-        patience or Patience(),
-        budget_seconds=parsed.request_budget_seconds,
-        fetch_seconds=parsed.fetch_budget_seconds,
-    )
+    parsed = tenant_options(parse_options, options)
+    return parsed, (patience or Patience()).within(parsed)
 
 
 async def _gathered(
