@@ -50,8 +50,10 @@ class Gathered:
                 rejections.append(projected.outcome)
                 continue
             warnings.update(projected.warnings)
-            components = self._resolved(projected, warnings)
-            items.append(replace(projected.outcome, bundle_components=components))
+            item = projected.outcome
+            if projected.components != ():
+                item = replace(item, bundle_components=self._resolved(projected, warnings))
+            items.append(item)
         united, duplicates = unite(items)
         return Catalog(united, tuple(rejections), duplicates, warnings)
 

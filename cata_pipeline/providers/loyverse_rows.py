@@ -8,6 +8,7 @@ and costs are never read. Unknown fields pass by.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from cata_pipeline.catalog.model import Item, Modifier, ModifierGroup, Rejection, VariantOption
 from cata_pipeline.providers.html_text import text_of_html
@@ -27,7 +28,7 @@ from cata_pipeline.providers.row_fields import (
     shown,
 )
 
-_OPTION_NUMBERS = (1, 2, 3)
+_OPTIONS = tuple((f"option{number}_name", f"option{number}_value") for number in (1, 2, 3))
 _COMPOSITE = "composite"
 
 
@@ -47,8 +48,7 @@ class Component:
     quantity: str
 
 
-@dataclass(frozen=True, slots=True)
-class Projected:
+class Projected(NamedTuple):
     """One variant: its item, or why there is none. `components` are its item's, None where they cannot be told."""
 
     variant_id: str | None
@@ -58,9 +58,8 @@ class Projected:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Family:
-    """What all variants of an item share."""
+class _Family(NamedTuple):
+    """What all variants of an item share; a tuple, because one is made for each item."""
 
     name: str
     identity: str | None
@@ -69,7 +68,7 @@ class _Family:
     category: str | None
     image: str | None
     is_composite: bool
-    option_names: tuple[str, ...]
+    row: Row
     modifier_groups: tuple[ModifierGroup, ...] | None
     components: tuple[Component, ...] | None
     updated_at: datetime | None
@@ -150,7 +149,6 @@ def _rows(part: object, key: str) -> Iterator[Row]:
 def _family(row: Row, references: References, options: LoyverseOptions, warn: Warn) -> _Family:
     is_composite = flag(row, "is_composite", absent=False)
     is_bundle = is_composite and options.composite == "bundle"
-    names = (optional_text(row, f"option{number}_name") or "" for number in _OPTION_NUMBERS)
     return _Family(
         name=_text(row, "item_name"),
         identity=code_of(row.get("id"), "id"),
@@ -159,7 +157,7 @@ def _family(row: Row, references: References, options: LoyverseOptions, warn: Wa
         category=_category(row, references, warn),
         image=optional_text(row, "image_url"),
         is_composite=is_composite,
-        option_names=tuple(names),
+        row=row,
         modifier_groups=_modifier_groups(row, references, warn),
         # The rule says that a recipe is no bundle: then there are none, and what a bundle once left is hidden.
         components=_components(row, warn) if is_bundle else (),
@@ -188,13 +186,11 @@ def _projected(
 
 def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datetime | None) -> Item:
     identity = _required(row, "variant_id")
-    chosen = _variant_options(row, family.option_names)
-    moments = [moment for moment in (family.updated_at, updated_at) if moment is not None]
-    values = " / ".join(option.value for option in chosen)
+    chosen = _variant_options(row, family.row)
     return Item(
         item_code=_item_code(row, identity, options),
         provider_id=identity,
-        name=f"{family.name} - {values}" if chosen else family.name,
+        name=f"{family.name} - {' / '.join([option.value for option in chosen])}" if chosen else family.name,
         is_active=not family.is_deleted and not _is_deleted(row) and _is_for_sale(row, options.store_id),
         description=family.description,
         category=family.category,
@@ -203,7 +199,7 @@ def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datet
         variant_group=family.identity if chosen else None,
         variant_options=chosen,
         modifier_groups=family.modifier_groups,
-        updated_at=max(moments, default=None),
+        updated_at=_later(family.updated_at, updated_at),
     )
 
 
@@ -212,9 +208,13 @@ def _item_code(row: Row, identity: str, options: LoyverseOptions) -> str:
     return item_code_of(row.get("sku"), instead, "the variant", "the POS")
 
 
-def _variant_options(row: Row, names: tuple[str, ...]) -> tuple[VariantOption, ...]:
-    values = (optional_text(row, f"option{number}_value") for number in _OPTION_NUMBERS)
-    return tuple(VariantOption(name, value) for name, value in zip(names, values, strict=True) if value is not None)
+def _variant_options(row: Row, item: Row) -> tuple[VariantOption, ...]:
+    """The options that a variant chose, by the names that its item gives them."""
+    chosen = []
+    for name, value in _OPTIONS:
+        if (text := optional_text(row, value)) is not None:
+            chosen.append(VariantOption(optional_text(item, name) or "", text))
+    return tuple(chosen)
 
 
 def _is_for_sale(row: Row, store_id: str | None) -> bool:
@@ -276,6 +276,12 @@ def _components(row: Row, warn: Warn) -> tuple[Component, ...] | None:
             return None
         components.append(Component(identity, quantity(part.get("quantity"), warn)))
     return tuple(components)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)
 
 
 def _updated_at(row: Row, warn: Warn) -> datetime | None:

@@ -58,6 +58,9 @@ def checked_text(value: object, key: str) -> str:
     """A text that every database of ours can store."""
     if not isinstance(value, str):
         raise UnusableRowError(f"has {kind_of(value)} as {key}; expected a text")
+    # ASCII first, and without a call: these are the most called lines of every fetch.
+    if value.isascii() and "\x00" not in value:
+        return value
     if problem := text_problem(value):
         raise UnusableRowError(f"has a {key} that {problem}")
     return value
@@ -67,7 +70,8 @@ def code_of(value: object, key: str) -> str | None:
     """An identifier, byte for byte, or a whole number's digits; None when it is absent, null or blank."""
     if value is None:
         return None
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else checked_text(value, key)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value) if is_number else checked_text(value, key)
     if not text or text.isspace():
         return None
     if (length := len(text) if text.isascii() else len(text.encode())) > MAX_ITEM_CODE_BYTES:
@@ -147,7 +151,8 @@ def moment_of(value: object) -> datetime | None:
         raise ValueError("no text")  # noqa: TRY004 one error for all that cannot be read
     moment = datetime.fromisoformat(value)
     try:
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:
         raise ValueError("outside the calendar") from None
     return moment if moment.year >= _FIRST_YEAR else None
