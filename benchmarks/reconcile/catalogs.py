@@ -6,7 +6,7 @@ measures the same rows.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def changed(number: int) -> Item:
     if number % _CHANGED_EVERY:
         return item
     url = f"https://cdn.isellercommerce.com/{number % 997:032x}/{number + 1:032x}.jpg"
-    return replace(item, name=f"{item.name}, new recipe", external_image_url=url)
+    return item._replace(name=f"{item.name}, new recipe", external_image_url=url)
 
 
 def with_modifiers(number: int) -> Item:
@@ -124,4 +124,4 @@ def with_modifiers(number: int) -> Item:
         )
         for group, name in enumerate(("Sugar level", "Extra topping"))
     )
-    return replace(item, modifier_groups=groups)
+    return item._replace(modifier_groups=groups)

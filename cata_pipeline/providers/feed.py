@@ -12,7 +12,6 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import httpx
@@ -198,11 +197,11 @@ class _Gathered:
         codes = Counter(item.item_code for _, item in self._items)
         # Only for these the line tells which one lost; it must not be what an item is known by.
         named = (
-            item if codes[item.item_code] == 1 else replace(item, provider_id=f"line {line:07}")
+            item if codes[item.item_code] == 1 else item._replace(provider_id=f"line {line:07}")
             for line, item in self._items
         )
         united, duplicates = unite(named)
-        items = (item if codes[item.item_code] == 1 else replace(item, provider_id=item.item_code) for item in united)
+        items = (item if codes[item.item_code] == 1 else item._replace(provider_id=item.item_code) for item in united)
         return Catalog(tuple(items), tuple(self._rejections), duplicates)
 
     def _take_all(self, records: Iterator[tuple[int, bytes]]) -> None:

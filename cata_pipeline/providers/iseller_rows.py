@@ -104,9 +104,10 @@ def _category(row: Row) -> str | None:
 
 def _first_image(row: Row) -> str | None:
     images = row.get("images")
-    candidates = [images] if isinstance(images, str) else list_of(row, "images")
-    urls = (checked_text(image, "images").strip() for image in candidates if image is not None)
-    return next((url for url in urls if url), None)
+    for image in [images] if isinstance(images, str) else list_of(row, "images"):
+        if image is not None and (url := checked_text(image, "images").strip()):
+            return url
+    return None
 
 
 def _variant_options(row: Row, warn: Warn) -> tuple[VariantOption, ...]:

@@ -5,7 +5,6 @@ row: the newest of two answers about a variant, components by their SKU, a store
 """
 
 from collections import Counter
-from dataclasses import replace
 
 from cata_pipeline.catalog.model import BundleComponent, Catalog, Item, Rejection, unite
 from cata_pipeline.errors import ProviderError
@@ -52,7 +51,7 @@ class Gathered:
             warnings.update(projected.warnings)
             item = projected.outcome
             if projected.components != ():
-                item = replace(item, bundle_components=self._resolved(projected, warnings))
+                item = item._replace(bundle_components=self._resolved(projected, warnings))
             items.append(item)
         united, duplicates = unite(items)
         return Catalog(united, tuple(rejections), duplicates, warnings)

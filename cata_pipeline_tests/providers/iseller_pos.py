@@ -56,7 +56,7 @@ def _row(sold: Sold) -> dict[str, object]:
         "product_type": sold.category,
         "tags": [],
         "sku": sold.code,
-        "price": "18000.0000",
+        "price": f"{sold.price}.0000",
         "variant_options": [],
         "bundles": None,
         "modifier_groups": [],

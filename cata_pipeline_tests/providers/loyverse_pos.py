@@ -145,12 +145,12 @@ def item(*variants: object, **fields: object) -> dict[str, object]:
     }
 
 
-def store(store_id: str = STORE, *, for_sale: bool = True) -> dict[str, object]:
+def store(store_id: str = STORE, *, for_sale: bool = True, price: int = 18_000) -> dict[str, object]:
     """What a variant says of one store."""
     return {
         "store_id": store_id,
         "pricing_type": "FIXED",
-        "price": 18_000,
+        "price": price,
         "available_for_sale": for_sale,
         "optimal_stock": None,
         "low_stock": None,
@@ -175,7 +175,9 @@ def item_of(sold: Sold) -> dict[str, object]:
         sold.code,
         sold.provider_id,
         item_id=f"item-{sold.provider_id}",
-        stores=[store(for_sale=sold.active)],
+        cost=sold.price / 2,
+        default_price=sold.price,
+        stores=[store(for_sale=sold.active, price=sold.price)],
         updated_at=sold.updated_at,
     )
     described = None if sold.description is None else f"<p>{sold.description.replace('&', '&amp;')}</p>"

@@ -77,7 +77,7 @@ def catalog_object(type_: str, id_: str, data: Mapping[str, object], **fields: o
 
 
 def _objects_of(sold: Sold) -> list[dict[str, object]]:
-    price = {"amount": 450, "currency": "USD"}
+    price = {"amount": sold.price, "currency": "IDR"}
     variation = catalog_object(
         "ITEM_VARIATION",
         sold.provider_id,

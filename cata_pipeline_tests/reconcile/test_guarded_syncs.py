@@ -1,7 +1,5 @@
 """Each guard on a real database: what it counts, where it refuses, and what an allowance admits."""
 
-from dataclasses import replace
-
 import pytest
 
 from cata_pipeline.catalog.model import Item
@@ -28,12 +26,12 @@ LIMITS = {
 def changed(guard: str, item: Item) -> Item:
     """The item as the guard does not like to see many."""
     changes = {
-        "hide": replace(item, is_active=False),
-        "hide_children": replace(item, modifier_groups=()),
-        "rename": replace(item, name="New"),
-        "unpicture": replace(item, external_image_url=None),
-        "recategorize": replace(item, category="Tea"),
-        "unknown": replace(item, item_code=f"NEW-{item.item_code}"),
+        "hide": item._replace(is_active=False),
+        "hide_children": item._replace(modifier_groups=()),
+        "rename": item._replace(name="New"),
+        "unpicture": item._replace(external_image_url=None),
+        "recategorize": item._replace(category="Tea"),
+        "unknown": item._replace(item_code=f"NEW-{item.item_code}"),
         "reject": item,
     }
     return changes[guard]

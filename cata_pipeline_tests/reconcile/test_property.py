@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unicodedata import normalize
 
 import pyarrow.parquet as pq
@@ -116,7 +116,7 @@ EDITABLE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "visible": st.booleans(),
         "category": texts,
         "external_image_url": st.sampled_from(PICTURES),
-        "variant_options": st.none() | options.map(lambda chosen: [asdict(option) for option in chosen]),
+        "variant_options": st.none() | options.map(lambda chosen: [option._asdict() for option in chosen]),
     },
     "item_modifiers": {},
     "item_modifier_options": {"price": prices},
@@ -246,7 +246,7 @@ class OwnershipMachine(RuleBasedStateMachine):
             else:
                 place = data.draw(st.integers(0, len(listed) - 1), "group")
                 inside = varied(data, listed[place].modifiers, modifiers, ("name", "is_active"))
-                changed = (*listed[:place], replace(listed[place], modifiers=inside), *listed[place + 1 :])
+                changed = (*listed[:place], listed[place]._replace(modifiers=inside), *listed[place + 1 :])
             self._change(item, "modifier_groups", changed)
 
     @rule(data=st.data(), count=counts)
@@ -320,7 +320,7 @@ class OwnershipMachine(RuleBasedStateMachine):
 
     def _change(self, item: Item, name: str, value: Any) -> None:
         changes: dict[str, Any] = {name: value}
-        self.catalog[item.item_code] = replace(item, **changes)
+        self.catalog[item.item_code] = item._replace(**changes)
 
     def _sync(
         self,
@@ -436,7 +436,8 @@ def varied(
         return (*after, *chosen, *before)
     name = data.draw(st.sampled_from(fields), "field")
     changes: dict[str, Any] = {name: data.draw(PART_FIELDS[name], "value")}
-    return (*before, replace(chosen[0], **changes), *after)
+    changed = cast("Part", chosen[0]._replace(**changes))
+    return (*before, changed, *after)
 
 
 def draw_edit(data: st.DataObject, model: TenantModel, catalog: Mapping[str, Item], verb: str) -> Edit:

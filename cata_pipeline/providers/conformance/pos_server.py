@@ -28,6 +28,7 @@ class Sold:
     description: str | None = None
     category: str | None = None
     image: str | None = None
+    price: int = 18_000
     updated_at: str = "2026-03-01T08:00:00Z"
     more: Mapping[str, object] = field(default_factory=dict)
 
