@@ -7,7 +7,7 @@ shown belongs to `cata_pipeline.orchestration.metadata`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cata_pipeline.catalog.snapshot import SnapshotRecord
+from cata_pipeline.catalog.snapshot import Notes, SnapshotRecord
 from cata_pipeline.errors import UsageError
 from cata_pipeline.images.result import ImageResult
 from cata_pipeline.reconcile.guard import check_allowances
@@ -44,12 +44,13 @@ class SyncOrder:
 class SyncOutcome:
     """What a sync did for one tenant; `error` says why it stopped, None when it did not, and `error_kind` in a word.
 
-    `snapshot` is the one that was taken (`fetched`) or replayed. `stale` names the longest stale items; it is empty
-    where that is not on record.
+    `snapshot` is the one that was taken (`fetched`) or replayed, `notes` the first of what it says besides. `stale`
+    names the longest stale items; it is empty where that is not on record.
     """
 
     tenant_id: str
     snapshot: SnapshotRecord | None = None
+    notes: Notes = Notes()  # noqa: RUF009 it is frozen
     fetched: bool = False
     report: ReconcileReport | None = None
     stale: tuple[StaleItem, ...] = ()

@@ -34,7 +34,7 @@ from cata_pipeline.providers.registry import provider_named
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.policy import TABLES
-from cata_pipeline.reconcile.report import Change, ReconcileReport
+from cata_pipeline.reconcile.report import SAMPLE, Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
 from cata_pipeline.settings import Settings, parse_tenant_database_url
 from cata_pipeline.stopping import Stop
@@ -256,7 +256,7 @@ class Pipeline:
             snapshots = self.snapshots
             wanted = order.from_snapshot
             snapshot = snapshots.load(snapshots.record(tenant.id, wanted) if wanted else snapshots.newest(tenant.id))
-        outcome = replace(outcome, snapshot=snapshot.record)
+        outcome = replace(outcome, snapshot=snapshot.record, notes=snapshot.notes.first(SAMPLE))
         yield outcome
 
         def before_write() -> None:

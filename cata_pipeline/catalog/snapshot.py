@@ -7,8 +7,8 @@ reading a snapshot into tables to `cata_pipeline.reconcile`. A fetch that did no
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
@@ -23,7 +23,7 @@ from cata_pipeline.control import schema
 from cata_pipeline.errors import UsageError
 
 _CHUNK = 10_000  # items turned into Arrow at a time: bounds the Python objects alive at once
-_NOTES_KEPT = 1_000  # rejections and duplicates named in the file; all are counted
+_NOTES_KEPT = 1_000  # rejections, duplicates and warnings named in the file; all rows are counted
 _NOTES_KEY = b"cata_pipeline.notes"
 
 _OPTION = pa.struct([("option", pa.string()), ("value", pa.string())])
@@ -79,13 +79,56 @@ class SnapshotRecord:
 
 
 @dataclass(frozen=True)
+class Notes:
+    """What a snapshot says of a catalog besides its items: at most 1,000 of each kind, the counts are on record.
+
+    `warnings` counts what was left out of accepted rows, by sentence, the most frequent first.
+    """
+
+    rejections: tuple[Rejection, ...] = ()
+    duplicates: tuple[Duplicate, ...] = ()
+    warnings: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> "Notes":
+        """The notes of a catalog."""
+        warnings = dict(catalog.warnings.most_common(_NOTES_KEPT))
+        return cls(catalog.rejections[:_NOTES_KEPT], catalog.duplicates[:_NOTES_KEPT], warnings)
+
+    def first(self, count: int) -> "Notes":
+        """The first of each kind."""
+        warnings = dict(islice(self.warnings.items(), count))
+        return Notes(self.rejections[:count], self.duplicates[:count], warnings)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """A line for each warning, with how often it was given."""
+        return tuple(f"{count} x {sentence}" for sentence, count in self.warnings.items())
+
+    def text(self) -> bytes:
+        """The notes as the file has them."""
+        rejections = [[r.provider_id, r.item_code, r.reason] for r in self.rejections]
+        duplicates = [[d.item_code, d.provider_id, d.kept_provider_id] for d in self.duplicates]
+        return json.dumps({"rejections": rejections, "duplicates": duplicates, "warnings": self.warnings}).encode()
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Notes":
+        """The notes of a file; those of before warnings were kept have none."""
+        notes = json.loads(text)
+        return cls(
+            tuple(Rejection(*row) for row in notes["rejections"]),
+            tuple(Duplicate(*row) for row in notes["duplicates"]),
+            notes.get("warnings", {}),
+        )
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """A recorded snapshot with its content; `rejections` and `duplicates` name at most 1,000 rows each."""
+    """A recorded snapshot with its content."""
 
     record: SnapshotRecord
     table: pa.Table
-    rejections: tuple[Rejection, ...]
-    duplicates: tuple[Duplicate, ...]
+    notes: Notes
 
 
 class SnapshotStore:
@@ -102,7 +145,8 @@ class SnapshotStore:
         """
         table = catalog_table(catalog)
         content_hash = table_hash(table)
-        content = _parquet(table, catalog)
+        notes = Notes.of(catalog)
+        content = _parquet(table, notes)
         snapshot_id = f"{now:%Y%m%dT%H%M%S%f}Z-{hashlib.sha256(f'{tenant_id} {run_id}'.encode()).hexdigest()[:8]}"
         record = SnapshotRecord(
             id=snapshot_id,
@@ -120,20 +164,14 @@ class SnapshotStore:
         self._bucket.create(record.path, content, content_type="application/vnd.apache.parquet")
         with self._control.begin() as connection:
             connection.execute(schema.snapshots.insert().values(**record.__dict__))
-        return Snapshot(record, table, catalog.rejections[:_NOTES_KEPT], catalog.duplicates[:_NOTES_KEPT])
+        return Snapshot(record, table, notes)
 
     def load(self, record: SnapshotRecord) -> Snapshot:
         """Read a recorded snapshot back; raises `StorageError` when its object cannot be read."""
         file = io.BytesIO(self._bucket.read(record.path))
         table = pq.read_table(file, schema=SCHEMA)
         # From the file itself: a table that is read to a schema has that schema's metadata.
-        notes = json.loads(pq.read_metadata(file).metadata[_NOTES_KEY])
-        return Snapshot(
-            record,
-            table,
-            tuple(Rejection(*row) for row in notes["rejections"]),
-            tuple(Duplicate(*row) for row in notes["duplicates"]),
-        )
+        return Snapshot(record, table, Notes.parse(pq.read_metadata(file).metadata[_NOTES_KEY]))
 
     def record(self, tenant_id: str, snapshot_id: str) -> SnapshotRecord:
         """One snapshot of one tenant; raises `UsageError` when there is none of that id."""
@@ -187,13 +225,9 @@ class _HashSink(io.RawIOBase):
         return view.nbytes
 
 
-def _parquet(table: pa.Table, catalog: Catalog) -> bytes:
-    notes = {
-        "rejections": [[r.provider_id, r.item_code, r.reason] for r in catalog.rejections[:_NOTES_KEPT]],
-        "duplicates": [[d.item_code, d.provider_id, d.kept_provider_id] for d in catalog.duplicates[:_NOTES_KEPT]],
-    }
+def _parquet(table: pa.Table, notes: Notes) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({_NOTES_KEY: json.dumps(notes).encode()}), sink, compression="zstd")
+    pq.write_table(table.replace_schema_metadata({_NOTES_KEY: notes.text()}), sink, compression="zstd")
     return sink.getvalue()
 
 

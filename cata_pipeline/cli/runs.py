@@ -141,8 +141,10 @@ def _print_run(answer: "JobAnswer", *, dry_run: bool) -> None:
         numbers = {key: value for key, value in tenant.metadata.items() if isinstance(value, int | float) and value}
         told = ", ".join(f"{key} {value}" for key, value in numbers.items() if "/" not in key)
         click.echo(f"{tenant_id}: {'dry run, nothing written: ' if dry_run else ''}{told or 'nothing to do'}")
-        for name in ("changes", "failures"):
+        for name in ("changes", "rejected_sample", "failures"):
             print_records(plain(tenant.metadata.get(name, [])))
+        if warnings := tenant.metadata.get("warnings"):
+            click.echo(warnings)
         if dry_run:
             _print_plan(tenant.metadata)
     click.echo(f"run {answer.run_id}")

@@ -12,6 +12,7 @@ import dagster as dg
 from cata_pipeline.orchestration.gallery import gallery
 
 if TYPE_CHECKING:
+    from cata_pipeline.catalog.model import Rejection
     from cata_pipeline.outcomes import ImageOutcome, SyncOutcome
     from cata_pipeline.reconcile.report import ReconcileReport
 
@@ -64,9 +65,9 @@ def _event(
 
 
 def _snapshot_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
-    record = outcome.snapshot
+    record, notes = outcome.snapshot, outcome.notes
     assert record is not None
-    return {
+    metadata: dict[str, Any] = {
         "dagster/partition_row_count": record.items,
         "items": record.items,
         "rejected": record.rejected,
@@ -79,6 +80,16 @@ def _snapshot_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
         "gcs": dg.MetadataValue.path(f"gs://{bucket}/{record.path}"),
         "browse": _browse(bucket, record.path.rpartition("/")[0]),
     }
+    if notes.rejections:
+        metadata["rejected_sample"] = _rejections_table(notes.rejections)
+    if notes.duplicates:
+        metadata["duplicates_sample"] = table(
+            ("item_code", "provider_id", "kept_provider_id"),
+            [(d.item_code, d.provider_id, d.kept_provider_id) for d in notes.duplicates],
+        )
+    if notes.warnings:
+        metadata["warnings"] = dg.MetadataValue.md(_listed(notes.told, len(notes.told)))
+    return metadata
 
 
 def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
@@ -98,10 +109,7 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
     if report.stale_codes:
         metadata["stale_sample"] = _stale_table(outcome, report)
     if report.rejections:
-        metadata["rejected_sample"] = table(
-            ("item_code", "provider_id", "reason"),
-            [(r.item_code or "", r.provider_id or "", r.reason) for r in report.rejections],
-        )
+        metadata["rejected_sample"] = _rejections_table(report.rejections)
     if report.warnings:
         metadata["warnings"] = dg.MetadataValue.md(_listed(report.warnings, len(report.warnings)))
     if report.skipped:
@@ -111,6 +119,11 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
     if refused := [f.meaning for f in report.findings if f.refuses]:
         metadata["guards_would_refuse"] = dg.MetadataValue.md(_listed(refused, len(refused)))
     return metadata
+
+
+def _rejections_table(rejections: "Sequence[Rejection]") -> dg.TableMetadataValue:
+    rows = [(r.item_code or "", r.provider_id or "", r.reason) for r in rejections]
+    return table(("item_code", "provider_id", "reason"), rows)
 
 
 def _stale_table(outcome: "SyncOutcome", report: "ReconcileReport") -> dg.TableMetadataValue:

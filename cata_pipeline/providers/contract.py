@@ -31,6 +31,11 @@ class Sample:
     rejections: tuple[Rejection, ...] = ()
     warnings: Counter[str] = field(default_factory=Counter)
 
+    @classmethod
+    def of(cls, first_page: Catalog) -> "Sample":
+        """The sample of an answer that was read no further than its first page."""
+        return cls(first_page.items, first_page.rejections, first_page.warnings)
+
 
 class Ask(Protocol[Answer_co]):
     """Asks a POS over the network; `patience` is for tests, and None where the options say all."""

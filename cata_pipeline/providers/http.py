@@ -6,7 +6,7 @@ formats belong to the provider's own module.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +25,7 @@ from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.urls import origin_of
 
 Body = TypeVar("Body")
+Answer = TypeVar("Answer")
 Reader = Callable[[httpx.Response], Awaitable[Body]]
 """Makes of a streamed answer what is wanted; raises `BadBodyError` or `CutBodyError`. Called again for each try."""
 
@@ -107,6 +108,21 @@ class Call:
     form: Mapping[str, str] | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def completed(fetch: Coroutine[object, None, Answer]) -> Answer:
+    """What `fetch` returns, run to its end in an event loop of its own; blocks.
+
+    Not `asyncio.run` alone: on the main thread it writes out (`repr`) what its task returns, which takes a catalog a
+    tenth of its fetch.
+    """
+    answers: list[Answer] = []
+
+    async def keep_answer() -> None:
+        answers.append(await fetch)
+
+    asyncio.run(keep_answer())
+    return answers[0]
 
 
 class JsonClient:

@@ -5,8 +5,6 @@ Change this module when the calls change; what a row means is in `iseller_rows`,
 and accepts missing and unknown fields, but takes only the provider's explicit end for the end.
 """
 
-import asyncio
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,15 +15,13 @@ from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
-from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed
 from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOptions, parse_options
 from cata_pipeline.providers.iseller_rows import product_id, project
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import moment_of
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of, provider_url
-
-_log = logging.getLogger(__name__)
 
 _PRODUCTS_PATH = "/api/v2/GetProducts"
 _INCLUDES = "OutletPrice,Tags,ModifierGroups,Modifiers,Bundles"
@@ -45,22 +41,7 @@ def fetch_catalog(
     Raises `ProviderError` when the options are wrong or the catalog is not complete.
     """
     parsed, patience = _parsed(options, patience)
-    # Not the catalog itself: on the main thread, `asyncio.run` writes out what its task returns (10 % of the time).
-    gathered = asyncio.run(_gathered(parsed, secrets, policy, patience))
-    catalog = gathered.catalog()
-    # A line that a run shows is a row of Dagster's storage for each tenant and night; the counts stand elsewhere too.
-    _log.log(
-        logging.INFO if catalog.warnings else logging.DEBUG,
-        "iseller %s: %d rows on %d pages, %d items, %d rejected, %d duplicate codes, %d warnings",
-        origin_of(parsed.store_url),
-        gathered.rows,
-        gathered.pages,
-        len(catalog.items),
-        len(catalog.rejections),
-        len(catalog.duplicates),
-        catalog.warnings.total(),
-    )
-    return catalog
+    return completed(_catalog(parsed, secrets, policy, patience))
 
 
 def sample_catalog(
@@ -68,7 +49,7 @@ def sample_catalog(
 ) -> Sample:
     """What the first page of products maps to; raises `ProviderError` as `fetch_catalog` does."""
     parsed, patience = _parsed(options, patience)
-    return asyncio.run(_sample(parsed, secrets, policy, patience))
+    return completed(_sample(parsed, secrets, policy, patience))
 
 
 ISELLER = Provider(
@@ -94,21 +75,20 @@ async def _sample(
     async with JsonClient(policy, patience, secrets.values()) as client:
         page = await _Store(client, options, secrets).page(1, track_inventory=False)
     gathered.take(page.rows)
-    catalog = gathered.catalog()
-    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+    return Sample.of(gathered.catalog())
 
 
-async def _gathered(
+async def _catalog(
     options: ISellerOptions, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience
-) -> "_Gathered":
-    """All rows of both passes."""
+) -> Catalog:
+    """The catalog of both passes."""
     gathered = _Gathered(options.empty_sku)
     async with JsonClient(policy, patience, secrets.values()) as client:
         store = _Store(client, options, secrets)
         # `track_inventory` filters: with true, a store that tracks no stock answers with no product at all.
         for track_inventory in (False, True):
             await _gather_pass(store, options, gathered, track_inventory=track_inventory)
-    return gathered
+    return gathered.catalog()
 
 
 async def _gather_pass(
@@ -262,15 +242,11 @@ class _Gathered:
     """
 
     def __init__(self, empty_sku: EmptySku) -> None:
-        self.rows = 0
-        self.pages = 0
         self._empty_sku = empty_sku
         self._held: dict[str, _Held] = {}
         self._without_id: list[Item | Rejection] = []
 
     def take(self, rows: list[object]) -> None:
-        self.pages += 1
-        self.rows += len(rows)
         for row in rows:
             self._take(row)
 

@@ -6,9 +6,7 @@ merely absent stays visible for ever. Categories and modifiers are pulled in ful
 the items that refer to it.
 """
 
-import asyncio
 import hashlib
-import logging
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +16,7 @@ from cata_pipeline.catalog.model import Catalog, ModifierGroup
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
-from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed
 from cata_pipeline.providers.loyverse_catalog import Gathered
 from cata_pipeline.providers.loyverse_options import OPTIONS, LoyverseOptions, parse_options
 from cata_pipeline.providers.loyverse_rows import References, category_of, modifier_group_of
@@ -27,8 +25,6 @@ from cata_pipeline.providers.pacing import Pacing
 from cata_pipeline.providers.row_fields import UnusableRowError
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
-
-_log = logging.getLogger(__name__)
 
 # Loyverse answers 300 requests in 300 s for each account. Ten are left for the difference between when a request is
 # sent and when it arrives. Two processes that serve one account at a time do not know of each other: 429 tells them.
@@ -45,19 +41,7 @@ def fetch_catalog(
     Raises `ProviderError` when the options are wrong or the catalog is not complete.
     """
     parsed, patience = _parsed(options, patience)
-    gathered = asyncio.run(_gathered(parsed, secrets, policy, patience, parsed.max_pages))
-    catalog = gathered.catalog()
-    # A line that a run shows is a row of Dagster's storage for each tenant and night; the counts stand elsewhere too.
-    _log.log(
-        logging.INFO if catalog.warnings else logging.DEBUG,
-        "loyverse: %d rows, %d items, %d rejected, %d duplicate codes, %d warnings",
-        gathered.rows,
-        len(catalog.items),
-        len(catalog.rejections),
-        len(catalog.duplicates),
-        catalog.warnings.total(),
-    )
-    return catalog
+    return completed(_catalog(parsed, secrets, policy, patience, parsed.max_pages))
 
 
 def sample_catalog(
@@ -65,8 +49,7 @@ def sample_catalog(
 ) -> Sample:
     """What the first page of items maps to, without components that stand on later ones; raises `ProviderError`."""
     parsed, patience = _parsed(options, patience)
-    catalog = asyncio.run(_gathered(parsed, secrets, policy, patience, None)).catalog()
-    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+    return Sample.of(completed(_catalog(parsed, secrets, policy, patience, None)))
 
 
 LOYVERSE = Provider(
@@ -84,9 +67,9 @@ def _parsed(options: Options, patience: Patience | None) -> tuple[LoyverseOption
     return parsed, (patience or Patience(pacing=_OF_EACH_ACCOUNT)).within(parsed)
 
 
-async def _gathered(
+async def _catalog(
     options: LoyverseOptions, secrets: Secrets, policy: AddressPolicy, patience: Patience, max_pages: int | None
-) -> Gathered:
+) -> Catalog:
     """All items up to the explicit end, or, without `max_pages`, those of the first page."""
     token = secrets["access_token"]
     if not _HEADER_SAFE.fullmatch(token):
@@ -101,7 +84,7 @@ async def _gathered(
             gathered.take(rows)
             # Before the next page is read: two parsed pages at a time would double the peak.
             rows.clear()
-    return gathered
+    return gathered.catalog()
 
 
 async def _references(lists: "_Lists", options: LoyverseOptions, warnings: Counter[str]) -> References:

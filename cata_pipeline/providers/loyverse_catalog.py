@@ -21,7 +21,6 @@ class Gathered:
     """
 
     def __init__(self, options: LoyverseOptions, references: References, warnings: Counter[str]) -> None:
-        self.rows = 0
         self._options = options
         self._references = references
         self._warnings = warnings
@@ -31,7 +30,6 @@ class Gathered:
 
     def take(self, rows: list[object]) -> None:
         """Add the rows of a page."""
-        self.rows += len(rows)
         for row in rows:
             if self._options.store_id is not None:
                 self._stores.update(stores_of(row))

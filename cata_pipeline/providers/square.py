@@ -6,8 +6,6 @@ only the search tells what was deleted (a product that is merely absent stays vi
 to 1,000 objects a page instead of 100.
 """
 
-import asyncio
-import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 
@@ -16,13 +14,11 @@ from cata_pipeline.catalog.model import Catalog
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
-from cata_pipeline.providers.http import Call, JsonClient, Patience
+from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.square_catalog import Gathered
 from cata_pipeline.providers.square_options import OPTIONS, SquareOptions, parse_options
 from cata_pipeline.providers.urls import origin_of
-
-_log = logging.getLogger(__name__)
 
 _SEARCH_PATH = "/v2/catalog/search"
 # Pinned: Square changes answers with the version. Without types, new ones would appear with a newer version.
@@ -41,18 +37,7 @@ def fetch_catalog(
     Raises `ProviderError` when the options are wrong or the catalog is not complete.
     """
     parsed, patience = _parsed(options, patience)
-    gathered = asyncio.run(_gathered(parsed, secrets, policy, patience, parsed.max_pages))
-    catalog = gathered.catalog()
-    _log.info(
-        "square %s: %d objects, %d items, %d rejected, %d duplicate codes, %d warnings",
-        origin_of(parsed.origin),
-        gathered.objects,
-        len(catalog.items),
-        len(catalog.rejections),
-        len(catalog.duplicates),
-        catalog.warnings.total(),
-    )
-    return catalog
+    return completed(_catalog(parsed, secrets, policy, patience, parsed.max_pages))
 
 
 def sample_catalog(
@@ -60,8 +45,7 @@ def sample_catalog(
 ) -> Sample:
     """What the first page maps to, without what stands on later ones; raises `ProviderError` as `fetch_catalog`."""
     parsed, patience = _parsed(options, patience)
-    catalog = asyncio.run(_gathered(parsed, secrets, policy, patience, None)).catalog()
-    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+    return Sample.of(completed(_catalog(parsed, secrets, policy, patience, None)))
 
 
 SQUARE = Provider(
@@ -79,13 +63,13 @@ def _parsed(options: Options, patience: Patience | None) -> tuple[SquareOptions,
     return parsed, (patience or Patience()).within(parsed)
 
 
-async def _gathered(
+async def _catalog(
     options: SquareOptions,
     secrets: Mapping[str, str],
     policy: AddressPolicy,
     patience: Patience,
     max_pages: int | None,
-) -> Gathered:
+) -> Catalog:
     """All objects up to the explicit end, or, without `max_pages`, those of the first page."""
     token = secrets["access_token"]
     if not _HEADER_SAFE.fullmatch(token):
@@ -96,7 +80,7 @@ async def _gathered(
             gathered.take(objects)
             # Before the next page is read: two parsed pages at a time would double the peak.
             objects.clear()
-    return gathered
+    return gathered.catalog()
 
 
 async def _pages(

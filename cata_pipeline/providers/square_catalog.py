@@ -39,7 +39,6 @@ class Gathered:
     """The objects of the pages so far, each in its newest version."""
 
     def __init__(self, options: SquareOptions) -> None:
-        self.objects = 0
         self._options = options
         self._items: dict[str, HeldItem] = {}
         self._deleted_variations: dict[str, tuple[int, str, HeldVariation]] = {}
@@ -53,7 +52,6 @@ class Gathered:
     def take(self, objects: Iterable[object]) -> None:
         """The objects of one page; types that nobody asked for pass by."""
         for row in objects:
-            self.objects += 1
             if isinstance(row, dict):
                 self._take(row)
             else:

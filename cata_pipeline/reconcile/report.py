@@ -60,7 +60,8 @@ class ReconcileReport:
     `rejected` counts provider rows refused by the adapter and rows the tenant's columns cannot hold; `inserted`,
     `updated` and `unchanged` add up to `items_in_snapshot`. `sample` holds the first of `change_rows` changes, and
     `changes_path` is the object name in the snapshot bucket where all of them are: None when there are none, when the
-    run was dry and the sample is all, or when the file could not be stored, which is then among the `warnings`.
+    run was dry and the sample is all, or when the file could not be stored, which is then among the `warnings`; these
+    begin with what the adapter left out of the rows it accepted.
     `stale_codes` are the first `STALE_LISTED` of the `stale` ones. `seconds_write` runs from connecting to the tenant
     database to the end of the commit.
     """

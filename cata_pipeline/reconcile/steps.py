@@ -107,9 +107,9 @@ def reconcile(
         sample=outcome.sample,
         change_rows=outcome.rows,
         stale_codes=stale_codes,
-        rejections=(*snapshot.rejections, *staged.rejections, *collisions.items)[:SAMPLE],
+        rejections=(*snapshot.notes.rejections, *staged.rejections, *collisions.items)[:SAMPLE],
         changes_path=path,
-        warnings=warnings,
+        warnings=(*snapshot.notes.first(SAMPLE).told, *warnings),
         dry_run=dry_run,
         seconds_write=seconds,
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from cata_pipeline.catalog.model import (
     Rejection,
     VariantOption,
 )
-from cata_pipeline.catalog.snapshot import SCHEMA, Snapshot, SnapshotStore, catalog_table, table_hash
+from cata_pipeline.catalog.snapshot import SCHEMA, Notes, Snapshot, SnapshotStore, catalog_table, table_hash
 from cata_pipeline.errors import StorageError, UsageError
 
 NIGHT = datetime(2026, 3, 1, 2, 0, 0, 123456, tzinfo=UTC)
@@ -52,6 +53,7 @@ CATALOG = Catalog(
     (PLAIN, UNKNOWN_STRUCTURE, FULL),
     (Rejection(None, None, "has no name"), Rejection("p-2", "辣", "has a NUL")),
     (Duplicate("LAT-L", "p-3", "p-1"),),
+    Counter({"modifier without id left out": 1, "category that cannot be read left out": 2}),
 )
 CHANGES: dict[str, Any] = {
     "item_code": "LAT-M",
@@ -102,8 +104,8 @@ def test_every_field_survives_the_bucket(store: SnapshotStore) -> None:
     loaded = store.load(saved.record)
     assert loaded.table.to_pylist() == as_parquet(CATALOG.items)
     assert loaded.table.equals(saved.table)
-    assert (loaded.rejections, loaded.duplicates) == (CATALOG.rejections, CATALOG.duplicates)
-    assert (loaded.rejections, loaded.duplicates) == (saved.rejections, saved.duplicates)
+    assert loaded.notes == saved.notes == Notes(CATALOG.rejections, CATALOG.duplicates, dict(CATALOG.warnings))
+    assert list(loaded.notes.warnings) == ["category that cannot be read left out", "modifier without id left out"]
     assert loaded.record == saved.record
 
 
@@ -117,7 +119,7 @@ def test_an_empty_catalog_is_a_snapshot_too(store: SnapshotStore) -> None:
     saved = save(store, Catalog(()))
     loaded = store.load(saved.record)
     assert (loaded.table.num_rows, loaded.table.schema.names) == (0, SCHEMA.names)
-    assert (saved.record.items, saved.record.received, loaded.rejections) == (0, 0, ())
+    assert (saved.record.items, saved.record.received, loaded.notes) == (0, 0, Notes())
 
 
 def test_the_record_says_what_was_stored_where_and_when(
@@ -208,10 +210,11 @@ def test_the_object_is_stored_before_it_is_recorded(
 def test_only_the_first_thousand_rows_that_were_not_taken_are_named_and_all_are_counted(store: SnapshotStore) -> None:
     rejections = tuple(Rejection(str(number), None, "has no name") for number in range(1_500))
     duplicates = tuple(Duplicate("A", str(number), "kept") for number in range(1_200))
-    saved = save(store, Catalog((PLAIN,), rejections, duplicates))
+    warnings = Counter({f"warning {number}": number for number in range(1, 1_101)})
+    saved = save(store, Catalog((PLAIN,), rejections, duplicates, warnings))
     loaded = store.load(saved.record)
     assert (saved.record.rejected, saved.record.duplicates, saved.record.received) == (1_500, 1_200, 2_701)
-    assert (loaded.rejections, loaded.duplicates) == (rejections[:1_000], duplicates[:1_000])
+    assert loaded.notes == Notes(rejections[:1_000], duplicates[:1_000], dict(warnings.most_common(1_000)))
 
 
 def test_the_newest_snapshot_of_a_tenant_is_its_own_latest(store: SnapshotStore) -> None:

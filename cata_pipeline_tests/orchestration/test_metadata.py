@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cata_pipeline.catalog.model import Rejection
-from cata_pipeline.catalog.snapshot import SnapshotRecord
+from cata_pipeline.catalog.model import Duplicate, Rejection
+from cata_pipeline.catalog.snapshot import Notes, SnapshotRecord
 from cata_pipeline.images.result import CopiedPicture, ImageFailure, ImageResult
 from cata_pipeline.orchestration.metadata import (
     IMAGES,
@@ -118,6 +118,28 @@ def test_a_sync_in_which_nothing_happened_still_plots_every_count() -> None:
         *("children_inserted", "children_updated", "children_hidden", "children_rejected"),
     }
     assert {metadata[name].value for name in plotted(metadata)} == {0}
+
+
+def test_a_snapshot_says_what_was_refused_what_lost_its_code_and_what_was_left_out() -> None:
+    notes = Notes(
+        (Rejection("p-1", None, "has no SKU"),),
+        (Duplicate("LAT", "p-2", "p-3"),),
+        {"modifier without id left out": 12, "category that cannot be read left out": 1},
+    )
+    [event] = sync_events(SyncOutcome("kopi", RECORD, notes, fetched=True), "snapshots", dry_run=False)
+    assert event.asset_key == SNAPSHOT
+    assert cells(event.metadata["rejected_sample"]) == [{"item_code": "", "provider_id": "p-1", "reason": "has no SKU"}]
+    assert cells(event.metadata["duplicates_sample"]) == [
+        {"item_code": "LAT", "provider_id": "p-2", "kept_provider_id": "p-3"}
+    ]
+    assert event.metadata["warnings"].value == (
+        "- `12 x modifier without id left out`\n- `1 x category that cannot be read left out`"
+    )
+
+
+def test_a_snapshot_without_a_note_has_none_in_its_metadata() -> None:
+    [event] = sync_events(SyncOutcome("kopi", RECORD, fetched=True), "snapshots", dry_run=False)
+    assert not {"rejected_sample", "duplicates_sample", "warnings"} & event.metadata.keys()
 
 
 def test_an_image_copy_in_which_nothing_happened_still_plots_every_count() -> None:

@@ -88,8 +88,7 @@ def codes(catalog: Catalog) -> list[str]:
     return [item.item_code for item in catalog.items]
 
 
-def test_two_passes_of_several_pages_make_one_catalog(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="cata_pipeline.providers")
+def test_two_passes_of_several_pages_make_one_catalog(store: Store) -> None:
     store.passes = {
         False: [page(MORE, row(3), row(1)), page(MORE), page(LAST, row(2), row(1))],
         True: [page(MORE, row(4)), page(LAST, row(1), row(5, sku=""))],
@@ -108,10 +107,6 @@ def test_two_passes_of_several_pages_make_one_catalog(store: Store, caplog: pyte
         "modified_after": "2000-01-01T00:00:00",
         "includes": "OutletPrice,Tags,ModifierGroups,Modifiers,Bundles",
     }
-    told = f"iseller {store.origin}: 7 rows on 5 pages, 5 items, 0 rejected, 0 duplicate codes, 0 warnings"
-    assert [
-        (record.levelname, record.getMessage()) for record in caplog.records if record.name.startswith("cata_pipeline")
-    ] == [("DEBUG", told)]
 
 
 def test_one_token_serves_the_whole_fetch_and_is_asked_for_as_a_form(store: Store) -> None:
@@ -171,13 +166,6 @@ def test_the_newest_version_of_a_product_wins_and_a_tie_stays_with_the_first(sto
     assert [item.name for item in catalog.items] == ["B", "A", "A", "B", "A"]
     assert catalog.received == 5
     assert catalog.warnings == {"modified_date that cannot be read left out": 1}
-
-
-def test_a_run_shows_a_line_only_where_there_are_warnings(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="cata_pipeline.providers")
-    store.passes[False] = [page(LAST, row(1, modified_date="unreadable"))]
-    store.fetch()
-    assert [record.levelname for record in caplog.records if record.name.startswith("cata_pipeline")] == ["INFO"]
 
 
 def test_two_products_with_one_sku_are_united_and_the_loser_is_reported(store: Store) -> None:

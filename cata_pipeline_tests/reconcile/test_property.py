@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 from cata_pipeline.buckets import Bucket, Created
 from cata_pipeline.catalog.model import BundleComponent, Catalog, Item, Modifier, ModifierGroup, VariantOption
-from cata_pipeline.catalog.snapshot import Snapshot, SnapshotRecord, catalog_table
+from cata_pipeline.catalog.snapshot import Notes, Snapshot, SnapshotRecord, catalog_table
 from cata_pipeline.errors import DatabaseError, GuardRefusedError
 from cata_pipeline.reconcile.guard import GUARDS
 from cata_pipeline.reconcile.report import PLAN_SAMPLE, ReconcileReport
@@ -404,7 +404,7 @@ class OwnershipMachine(RuleBasedStateMachine):
             run_id=run,
             fetched_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
-        return Snapshot(record, catalog_table(catalog), (), ())
+        return Snapshot(record, catalog_table(catalog), Notes())
 
     def _let_people(self, data: st.DataObject, verbs: Sequence[str], count: int) -> None:
         for _ in range(count):
