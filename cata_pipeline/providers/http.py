@@ -30,8 +30,9 @@ Reader = Callable[[httpx.Response], Awaitable[Body]]
 """Makes of a streamed answer what is wanted; raises `BadBodyError` or `CutBodyError`. Called again for each try."""
 
 _OK = 200
-_TRANSIENT = frozenset({408, 429})
+_TRANSIENT = frozenset({408, 409, 429})
 _FIRST_SERVER_ERROR = 500
+_FIRST_TIMESTAMP = 1_000_000_000.0
 _EXCERPT_CHARACTERS = 200
 _ERROR_BODY_BYTES = 64 * 1024
 _BACKOFF = wait_exponential_jitter(initial=1, max=30, jitter=1)
@@ -276,7 +277,7 @@ class JsonClient:
         said = await self._said(reply)
         found = f"HTTP {status} ({reply.headers.get('content-type', 'no content type')[:80]}){said}"
         if status in _TRANSIENT or status >= _FIRST_SERVER_ERROR:
-            seconds = _retry_after(reply.headers.get("retry-after", ""), self._patience.now())
+            seconds = _rest_asked_for(reply.headers, self._patience.now())
             left = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
             if seconds > left:
                 raise ProviderError(
@@ -327,9 +328,21 @@ def _transport_problem(error: httpx.TransportError, subject: str) -> str:
     return f"the connection broke ({type(error).__name__})"
 
 
+def _rest_asked_for(headers: httpx.Headers, now: datetime) -> float:
+    """Seconds of rest that an answer asks for; 0.0 where it does not, or not in a way that can be read.
+
+    Of the two headers that POS send, `X-RateLimit-Reset` counts from 1970 or from now, as its size tells.
+    """
+    if "retry-after" in headers:
+        return _retry_after(headers["retry-after"].strip(), now)
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    if not reset.isascii() or not reset.isdigit():
+        return 0.0
+    seconds = float(reset)
+    return seconds if seconds < _FIRST_TIMESTAMP else max(0.0, seconds - now.timestamp())
+
+
 def _retry_after(text: str, now: datetime) -> float:
-    """Seconds of rest that a `Retry-After` asks for; 0.0 where it is absent, past or unreadable."""
-    text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text)
     try:

@@ -5,7 +5,7 @@ import gzip
 import json
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -240,7 +240,7 @@ def test_rests_between_tries_grow(server: ScriptedServer, patience: Patience, re
     assert all(least <= rest <= least + 1 for least, rest in zip(lower_bounds, rests.taken, strict=True))
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(server: ScriptedServer, patience: Patience, status: int) -> None:
     assert ask_server(server, patience, answer(b"", status=status), answer({"ok": 1})) == {"ok": 1}
 
@@ -255,6 +255,32 @@ def test_retry_after_is_honoured_in_both_forms(
 ) -> None:
     ask_server(server, patience, answer(b"", status=429, headers={"Retry-After": retry_after}), answer({}))
     assert rests.taken == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("headers", "rest"),
+    [
+        ({"X-RateLimit-Reset": "7"}, 7.0),
+        ({"X-RateLimit-Reset": f"{NOW.timestamp() + 7:.0f}"}, 7.0),
+        ({"X-RateLimit-Reset": "50", "Retry-After": "7"}, 7.0),
+    ],
+    ids=["seconds", "moment", "both"],
+)
+def test_a_limit_that_says_when_it_ends_is_waited_for(
+    server: ScriptedServer, patience: Patience, rests: Rests, headers: Mapping[str, str], rest: float
+) -> None:
+    ask_server(server, patience, answer(b"", status=429, headers=headers), answer({}))
+    assert rests.taken == [rest]
+
+
+@pytest.mark.parametrize("reset", ["-1", "soon", "1000000001", "\u00b2"])
+def test_a_useless_end_of_a_limit_means_the_usual_rest(
+    server: ScriptedServer, patience: Patience, rests: Rests, reset: str
+) -> None:
+    busy = answer(b"", status=429, headers={"X-RateLimit-Reset": reset.encode().decode("latin-1")})
+    ask_server(server, patience, busy, answer({}))
+    assert len(rests.taken) == 1
+    assert 1 <= rests.taken[0] <= 2
 
 
 @pytest.mark.parametrize("retry_after", ["-1", "soon", "", "Sun, 01 Mar 2020 00:00:00 GMT", "Sun, 99 Foo 2026", "²"])
