@@ -30,6 +30,7 @@ from cata_pipeline.providers.urls import origin_of
 # sent and when it arrives. Two processes that serve one account at a time do not know of each other: 429 tells them.
 _OF_EACH_ACCOUNT = Pacing(300.0, requests=290)
 _PAYMENT_REQUIRED = 402
+_CONFLICTING = "CONFLICTING_PARAMETERS"
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
@@ -105,7 +106,7 @@ async def _references(lists: "_Lists", options: LoyverseOptions, warnings: Count
     async for rows in lists.pages("modifiers", options.max_pages):
         for row in rows:
             try:
-                identity, group = modifier_group_of(row, warn)
+                identity, group = modifier_group_of(row, options.store_id, warn)
             except UnusableRowError:
                 warn("modifier that cannot be read left out")
             else:
@@ -120,6 +121,7 @@ class _Lists:
         self._client = client
         self._options = options
         self._token = token
+        self._is_cursor_alone = False
 
     async def pages(self, name: str, max_pages: int | None) -> AsyncIterator[list[object]]:
         """Each page of a list up to its explicit end, or, without `max_pages`, the first."""
@@ -140,10 +142,19 @@ class _Lists:
             number += 1
 
     async def _page(self, name: str, number: int, cursor: str | None) -> Mapping[str, object]:
-        # The filters go along with each cursor: whether it keeps them is not documented.
-        parameters = {"limit": str(self._options.page_size), "show_deleted": "true"}
-        if cursor is not None:
-            parameters["cursor"] = cursor
+        """One page. Whether a cursor keeps the filters is not documented: they go along with it, unless refused."""
+        try:
+            return await self._answer(name, number, cursor)
+        except RefusedError as error:
+            if cursor is None or self._is_cursor_alone or _CONFLICTING not in str(error):
+                raise
+        self._is_cursor_alone = True
+        return await self._answer(name, number, cursor)
+
+    async def _answer(self, name: str, number: int, cursor: str | None) -> Mapping[str, object]:
+        parameters = {} if cursor is None else {"cursor": cursor}
+        if cursor is None or not self._is_cursor_alone:
+            parameters |= {"limit": str(self._options.page_size), "show_deleted": "true"}
         url = self._options.origin.copy_with(path=f"/v1.0/{name}", params=parameters)
         try:
             return await self._client.ask(Call(f"{name} page {number}", "GET", url, token=self._token))

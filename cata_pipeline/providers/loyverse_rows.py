@@ -114,8 +114,11 @@ def category_of(row: object) -> tuple[str, str]:
     return _required(row, "id"), _text(row, "name")
 
 
-def modifier_group_of(row: object, warn: Warn) -> tuple[str, ModifierGroup]:
-    """The id of a modifier and the group of its options; raises `UnusableRowError`."""
+def modifier_group_of(row: object, store_id: str | None, warn: Warn) -> tuple[str, ModifierGroup]:
+    """The id of a modifier and the group of its options, inactive where it is not for the tenant's store.
+
+    Raises `UnusableRowError`.
+    """
     if not isinstance(row, dict):
         raise UnusableRowError(f"is {kind_of(row)} instead of a modifier")
     identity = _required(row, "id")
@@ -129,8 +132,8 @@ def modifier_group_of(row: object, warn: Warn) -> tuple[str, ModifierGroup]:
             warn("second modifier option with the same id left out")
         else:
             modifiers[code] = Modifier(code, name)
-    group = ModifierGroup(identity, _text(row, "name"), tuple(modifiers.values()), is_active=not _is_deleted(row))
-    return identity, group
+    is_active = not _is_deleted(row) and _is_for_store(row, store_id)
+    return identity, ModifierGroup(identity, _text(row, "name"), tuple(modifiers.values()), is_active)
 
 
 def stores_of(row: object) -> Iterator[str]:
@@ -227,6 +230,11 @@ def _is_for_sale(row: Row, store_id: str | None) -> bool:
         if (store_id is None or store.get("store_id") == store_id) and flag(store, "available_for_sale"):
             return True
     return False
+
+
+def _is_for_store(modifier: Row, store_id: str | None) -> bool:
+    """Whether the tenant's store has the modifier; it may name the stores that do."""
+    return store_id is None or modifier.get("stores") is None or store_id in list_of(modifier, "stores")
 
 
 def _is_deleted(row: object) -> bool:

@@ -30,6 +30,8 @@ class LoyversePos(PosServer):
         self.items: list[list[dict[str, object]]] | None = None
         self.categories: list[dict[str, object]] = []
         self.modifiers: list[dict[str, object]] = []
+        self.cursors_keep_filters = False
+        """A cursor stands for the filters that it was asked for with, and refuses to be sent along with any."""
 
     def offer(self, *pages: list[dict[str, object]]) -> None:
         """These items, page by page."""
@@ -72,10 +74,13 @@ class LoyversePos(PosServer):
         if not 1 <= int(query_of(received).get("limit", "50")) <= _MOST:
             details = {"code": "INVALID_RANGE", "details": "limit", "field": "limit"}
             return answer({"errors": [details]}, status=400)
+        if self.cursors_keep_filters and len(query_of(received).keys() & {"cursor", "show_deleted"}) > 1:
+            return answer({"errors": [{"code": "CONFLICTING_PARAMETERS", "details": "cursor"}]}, status=400)
         return None
 
     def _answer(self, name: str, rows: Sequence[Mapping[str, object]], following: int | None) -> Answer:
-        with_deleted = query_of(self.received[-1]).get("show_deleted") == "true"
+        query = query_of(self.received[-1])
+        with_deleted = query.get("show_deleted") == "true" or (self.cursors_keep_filters and "cursor" in query)
         told: dict[str, object] = {name: [row for row in rows if with_deleted or not row.get("deleted_at")]}
         if following is not None:
             told["cursor"] = base64.b64encode(f"page={following}".encode()).decode()

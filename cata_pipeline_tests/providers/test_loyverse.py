@@ -60,6 +60,27 @@ def test_every_request_asks_for_deleted_rows_and_whole_pages(pos: LoyversePos) -
     assert ["cursor" in query_of(received) for received in pos.received[-2:]] == [False, True]
 
 
+def test_a_cursor_that_refuses_filters_is_sent_alone_from_then_on(pos: LoyversePos) -> None:
+    pos.cursors_keep_filters = True
+    deleted = item(variant("K-3"), deleted_at="2026-02-01T00:00:00.000Z")
+    pos.offer([item(variant("K-1"))], [item(variant("K-2"))], [deleted])
+    assert {found.item_code: found.is_active for found in fetch(pos).items} == {
+        "K-1": True,
+        "K-2": True,
+        "K-3": False,
+    }
+    asked = [sorted(query_of(received)) for received in pos.received if "/items" in received.path]
+    assert asked == [["limit", "show_deleted"], ["cursor", "limit", "show_deleted"], ["cursor"], ["cursor"]]
+
+
+def test_an_account_that_refuses_cursors_too_is_no_catalog(pos: LoyversePos) -> None:
+    refusal = answer({"errors": [{"code": "CONFLICTING_PARAMETERS", "details": "cursor"}]}, status=400)
+    pos.offer([item(variant("K-1"))], [item(variant("K-2"))])
+    pos.misbehave(2, refusal, refusal)
+    with pytest.raises(ProviderError, match="CONFLICTING_PARAMETERS"):
+        fetch(pos)
+
+
 def test_a_deleted_item_is_in_the_catalog_as_inactive(pos: LoyversePos) -> None:
     pos.offer([item(variant("A")), item(variant("B"), deleted_at=GONE)])
     assert {code: told.is_active for code, told in by_code(fetch(pos)).items()} == {"A": True, "B": False}

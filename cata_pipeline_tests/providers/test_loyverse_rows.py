@@ -227,7 +227,7 @@ def test_deleted_rows_that_nobody_can_repair_are_no_rejections(row: object, warn
 def test_a_modifier_is_a_group_of_its_options() -> None:
     warnings: list[str] = []
     row = modifier("sugar", "Sugar", ("less", "Less"), ("no", "No"), ("less", "Again"), ("", "x"), ("y", None))
-    assert modifier_group_of(row, warnings.append) == (
+    assert modifier_group_of(row, None, warnings.append) == (
         "sugar",
         ModifierGroup("sugar", "Sugar", (Modifier("less", "Less"), Modifier("no", "No"))),
     )
@@ -240,13 +240,31 @@ def test_a_modifier_is_a_group_of_its_options() -> None:
 
 def test_a_deleted_modifier_is_an_inactive_group() -> None:
     row = modifier("sugar", "Sugar", deleted_at="2026-01-01T00:00:00.000Z")
-    assert modifier_group_of(row, lambda _: None)[1].is_active is False
+    assert modifier_group_of(row, None, lambda _: None)[1].is_active is False
+
+
+@pytest.mark.parametrize(
+    ("fields", "store_id", "is_active"),
+    [
+        ({}, STORE, True),
+        ({}, OTHER_STORE, False),
+        ({}, None, True),
+        ({"stores": None}, OTHER_STORE, True),
+        ({"stores": []}, OTHER_STORE, False),
+        ({"stores": [STORE, OTHER_STORE]}, OTHER_STORE, True),
+    ],
+)
+def test_a_modifier_of_other_stores_is_an_inactive_group(
+    fields: dict[str, object], store_id: str | None, is_active: object
+) -> None:
+    row = modifier("sugar", "Sugar", **fields)
+    assert modifier_group_of(row, store_id, lambda _: None)[1].is_active is is_active
 
 
 @pytest.mark.parametrize("row", [None, {}, {"id": "x"}, {"id": "x", "name": 5}, {"name": "x"}], ids=repr)
 def test_references_that_are_none_are_unusable(row: object) -> None:
     with pytest.raises(UnusableRowError):
-        modifier_group_of(row, lambda _: None)
+        modifier_group_of(row, None, lambda _: None)
     with pytest.raises(UnusableRowError):
         category_of(row)
 
