@@ -1,5 +1,6 @@
 """A make-believe Square seller, written from the vendor's documents: catalog search, cursors, references, oddities."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -125,7 +126,7 @@ def _references(products: Sequence[Sold]) -> list[dict[str, object]]:
 
 
 def _id(kind: str, text: str) -> str:
-    return f"{kind}-{text.encode().hex()[:40]}"
+    return f"{kind}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:24]}"
 
 
 def _refusal(status: int, category: str, code: str, detail: str) -> Answer:

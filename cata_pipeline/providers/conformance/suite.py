@@ -13,12 +13,13 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 
 from cata_pipeline.addresses import AddressPolicy
-from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, Catalog, Item
+from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, Catalog, Item, text_problem
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.conformance.faults import EMPTY_OBJECT, ERROR_OBJECT, FINAL, PASSING, Fault
 from cata_pipeline.providers.conformance.pos_server import PosServer, Sold
@@ -145,6 +146,15 @@ class CatalogConformance:
         assert rejection.item_code == "K-2"
         assert rejection.reason
 
+    @PARAMETRIZED("field", ["description", "category", "image"])
+    @PARAMETRIZED("text", ["https://kopi\u0000susu", "https://kopi\ud800"], ids=ascii)
+    def test_a_text_that_no_database_stores_never_arrives(self, pos: PosServer, field: str, text: str) -> None:
+        odd: dict[str, Any] = {field: text}
+        pos.sell([Sold("K-1"), Sold("K-2", **odd), Sold("K-3")])
+        items = self.fetch(pos).items
+        assert {"K-1", "K-3"} <= {item.item_code for item in items}
+        assert [value for item in items for value in item if isinstance(value, str) and text_problem(value)] == []
+
     @PARAMETRIZED("code", ["K\u0000", "K\ud800", "k" * (MAX_ITEM_CODE_BYTES + 1), ["K"], {"k": 1}, True, 1.5], ids=repr)
     def test_a_code_that_cannot_be_one_costs_its_own_product_only(self, pos: PosServer, code: object) -> None:
         pos.sell([Sold("K-1"), Sold(code, identity="id-odd"), Sold("K-3")])
@@ -260,6 +270,11 @@ class ProviderConformance(CatalogConformance):
     def test_unknown_fields_pass_by(self, pos: PosServer) -> None:
         strange = Sold("K-1", more={"brand_new_field": {"deep": [1, None, "x"]}})
         assert set(self.items(pos, strange)) == {"K-1"}
+
+    @PARAMETRIZED("moment", ["yesterday", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2016-12-31T23:59:60Z"])
+    def test_a_time_that_is_none_costs_no_product(self, pos: PosServer, moment: str) -> None:
+        updated_at = self.items(pos, Sold("K-1", updated_at=moment))["K-1"].updated_at
+        assert updated_at is None or updated_at.utcoffset() == timedelta(0)
 
     def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
         patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
