@@ -12,6 +12,7 @@ from typing import NoReturn
 import httpx
 
 MAX_BODY_BYTES = 32 * 2**20
+_LONGEST_INDENT = 1024
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _JSON_TYPES = frozenset({"", "application/json", "text/json"})
 
@@ -40,17 +41,17 @@ async def json_object(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> dic
     return _parse(_inflate(raw, limit) if "gzip" in encoding else raw)
 
 
-async def _read(reply: httpx.Response, limit: int) -> bytes:
+async def _read(reply: httpx.Response, limit: int) -> bytearray:
     body = bytearray()
     # Raw bytes: httpx would inflate a whole chunk before its size can be judged, 276 bytes to 256 MiB.
     async for chunk in reply.aiter_raw():
         body += chunk
         if len(body) > limit:
             raise BadBodyError(f"is larger than {limit} bytes")
-    return bytes(body)
+    return body
 
 
-def _inflate(raw: bytes, limit: int) -> bytes:
+def _inflate(raw: bytearray, limit: int) -> bytes:
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     try:
         body = inflater.decompress(raw, limit + 1)
@@ -63,8 +64,8 @@ def _inflate(raw: bytes, limit: int) -> bytes:
     return body
 
 
-def _parse(body: bytes) -> dict[str, object]:
-    if body.lstrip()[:1] == b"<":
+def _parse(body: bytes | bytearray) -> dict[str, object]:
+    if body[:_LONGEST_INDENT].lstrip()[:1] == b"<":
         raise BadBodyError("is HTML or XML instead of JSON")
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)

@@ -154,7 +154,8 @@ class _Resolver:
 
     def outcomes(self, held: HeldItem, deleted_alone: Iterable[HeldVariation]) -> Iterator[Item | Rejection]:
         """One item or rejection for each variation; what was deleted and cannot be an item is none and only counted."""
-        self.warnings.update(held.warnings)
+        if held.warnings:
+            self.warnings.update(held.warnings)
         variations = (*held.variations, *deleted_alone)
         if not variations or held.problem:
             if held.is_deleted:
@@ -257,4 +258,5 @@ def _rejected(held: HeldItem) -> list[Rejection]:
 
 
 def _newest(*moments: datetime | None) -> datetime | None:
-    return max((moment for moment in moments if moment is not None), default=None)
+    known = [moment for moment in moments if moment is not None]
+    return max(known) if known else None

@@ -6,8 +6,8 @@ Raw objects are not kept: they are many times larger. Prices are never read, unk
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from cata_pipeline.providers.html_text import text_of_html
 from cata_pipeline.providers.row_fields import (
@@ -29,16 +29,14 @@ from cata_pipeline.providers.square_options import SquareOptions
 _YES_AND_NO = {"YES": True, "NO": False}
 
 
-@dataclass(frozen=True, slots=True)
-class ModifierListUse:
+class ModifierListUse(NamedTuple):
     """That an item offers a modifier list; `hidden` says which modifiers it shows or hides differently."""
 
     list_id: str
     hidden: tuple[tuple[str, bool], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HeldVariation:
+class HeldVariation(NamedTuple):
     """One sellable variation; `problem` is why it cannot be an item, when it cannot.
 
     `option_values` are pairs of an option's and a value's id. `is_active` is the variation's own part of the answer.
@@ -55,8 +53,7 @@ class HeldVariation:
     updated_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HeldItem:
+class HeldItem(NamedTuple):
     """A product. `problem` is why none of its variations can be an item; `uses` is None where nothing is said."""
 
     item_id: str | None
@@ -160,7 +157,7 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
     return HeldItem(
         item_id=item_id,
         version=version_of(row),
-        variations=tuple(read_variation(part, options, warn) for part in list_of(data, "variations")),
+        variations=tuple([read_variation(part, options, warn) for part in list_of(data, "variations")]),
         name=name,
         is_deleted=is_deleted,
         is_active=not flag(data, "is_archived", absent=False) and is_present(row, options.location_id),
@@ -222,14 +219,17 @@ def _description(data: Row) -> str | None:
 
 def _category_id(data: Row) -> str | None:
     """The category that reports name, else the first of the list, else the one field of old."""
-    references = [data.get("reporting_category"), *list_of(data, "categories")]
-    ids = (code_of(part.get("id"), "category") for part in references if isinstance(part, dict))
-    return next((found for found in ids if found is not None), None) or code_of(data.get("category_id"), "category_id")
+    for part in (data.get("reporting_category"), *list_of(data, "categories")):
+        if isinstance(part, dict) and (found := code_of(part.get("id"), "category")) is not None:
+            return found
+    return code_of(data.get("category_id"), "category_id")
 
 
 def _first_image(data: Row) -> str | None:
-    ids = (code_of(value, "image_ids") for value in list_of(data, "image_ids"))
-    return next((found for found in ids if found is not None), None)
+    for value in list_of(data, "image_ids"):
+        if (found := code_of(value, "image_ids")) is not None:
+            return found
+    return None
 
 
 def _option_values(data: Row, warn: Warn) -> tuple[tuple[str, str], ...]:
