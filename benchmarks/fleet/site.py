@@ -4,7 +4,6 @@ Add here what has to be there before the daemon starts; none of it is measured. 
 reached by a search path in the URL, because a thousand databases take minutes to make and 8 MB each.
 """
 
-import os
 import shutil
 import signal
 import sys
@@ -24,6 +23,7 @@ from benchmarks.fleet import stores
 from benchmarks.server import Server, free_port, tree_cpu_seconds
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.servers import EmbeddedServers
+from cata_pipeline.demo.surroundings import environment_set
 from cata_pipeline.settings import CONTROL_DRIVER
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
@@ -97,7 +97,7 @@ def fresh_site(tenants: int, items: int) -> Iterator[Site]:
             servers.create_database(name)
         _make_schemas(site)
         _register(site, port)
-        stack.enter_context(_environment_set(environment))
+        stack.enter_context(environment_set(environment))
         yield site
 
 
@@ -127,20 +127,6 @@ def _environment(folder: Path, servers: EmbeddedServers, tenants: int, port: int
         "DAGSTER_PG_URL": servers.postgresql_url(DAGSTER, "postgresql+psycopg2").render_as_string(hide_password=False),
         stores.CREDENTIALS_VARIABLE: stores.CREDENTIALS,
     }
-
-
-@contextmanager
-def _environment_set(environment: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _make_schemas(site: Site) -> None:

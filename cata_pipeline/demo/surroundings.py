@@ -66,7 +66,7 @@ def surroundings(state: Path, *, afresh: bool) -> Iterator[Surroundings]:
             environment = _environment(state, servers, pos)
             (state / "environment").write_text(_exports(environment))
             _make_databases(servers)
-            with _environment_set(environment):
+            with environment_set(environment):
                 yield Surroundings(state, servers, pos, environment, _tenants_file(state, pos))
 
 
@@ -122,7 +122,8 @@ def _exports(environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _environment_set(environment: Mapping[str, str]) -> Iterator[None]:
+def environment_set(environment: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables in this process until the block ends; those of before come back."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
