@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cata_pipeline.addresses import AddressPolicy
-from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
+from cata_pipeline.catalog.model import Catalog, Item, ModifierGroup, Rejection, unite
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed
@@ -245,6 +245,7 @@ class _Gathered:
         self._empty_sku = empty_sku
         self._held: dict[str, _Held] = {}
         self._without_id: list[Item | Rejection] = []
+        self._groups: dict[tuple[ModifierGroup, ...], tuple[ModifierGroup, ...]] = {}
 
     def take(self, rows: list[object]) -> None:
         for row in rows:
@@ -266,12 +267,19 @@ class _Gathered:
         if held is not None and not _is_newer(_modified_or_none(row), held.modified):
             return
         warnings: list[str] = []
-        outcome = project(row, empty_sku=self._empty_sku, warn=warnings.append)
+        outcome = self._sharing_groups(project(row, empty_sku=self._empty_sku, warn=warnings.append))
         if identity is None:
             self._without_id.append(outcome)
         else:
             modified = outcome.updated_at if isinstance(outcome, Item) else _modified_or_none(row)
             self._held[identity] = _Held(modified, outcome, tuple(warnings))
+
+    def _sharing_groups(self, outcome: Item | Rejection) -> Item | Rejection:
+        """The same outcome; equal modifier groups, which iSeller repeats with each product, are kept once."""
+        if isinstance(outcome, Rejection) or not outcome.modifier_groups:
+            return outcome
+        groups = outcome.modifier_groups
+        return outcome._replace(modifier_groups=self._groups.setdefault(groups, groups))
 
 
 def _modified_or_none(row: object) -> datetime | None:

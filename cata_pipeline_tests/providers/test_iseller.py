@@ -168,6 +168,18 @@ def test_the_newest_version_of_a_product_wins_and_a_tie_stays_with_the_first(sto
     assert catalog.warnings == {"modified_date that cannot be read left out": 1}
 
 
+def test_products_with_the_same_modifiers_share_them(store: Store) -> None:
+    sugar = {"modifier_group_id": "g1", "title": "Sugar", "modifiers": [{"modifier_id": "m1", "title": "Less"}]}
+    milk = {"modifier_group_id": "g2", "title": "Milk", "modifiers": []}
+    store.passes[False] = [
+        page(MORE, row(1, modifier_groups=[sugar]), row(2, modifier_groups=[sugar, milk])),
+        page(LAST, row(3, modifier_groups=[sugar])),
+    ]
+    one, two, three = (item.modifier_groups for item in store.fetch().items)
+    assert one is three
+    assert [[group.name for group in groups or ()] for groups in (one, two)] == [["Sugar"], ["Sugar", "Milk"]]
+
+
 def test_two_products_with_one_sku_are_united_and_the_loser_is_reported(store: Store) -> None:
     store.passes[False] = [page(LAST, row(1, sku="A", is_active=False), row(2, sku="A"))]
     catalog = store.fetch()
