@@ -7,10 +7,11 @@ reading a snapshot into tables to `cata_pipeline.reconcile`. A fetch that did no
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +19,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cata_pipeline.buckets import Bucket
-from cata_pipeline.catalog.model import Catalog, Duplicate, Item, Rejection
+from cata_pipeline.catalog.model import (
+    BundleComponent,
+    Catalog,
+    Duplicate,
+    Item,
+    ModifierGroup,
+    Rejection,
+    VariantOption,
+)
 from cata_pipeline.control import schema
 from cata_pipeline.errors import UsageError
 
@@ -237,48 +246,28 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _columns(items: list[Item]) -> dict[str, list[object]]:
-    columns: dict[str, list[object]] = {name: [getattr(item, name) for item in items] for name in _PLAIN}
-    columns["variant_options"] = [
-        [{"option": option.option, "value": option.value} for option in item.variant_options] for item in items
-    ]
-    columns["modifier_groups"] = [_groups(item) for item in items]
-    columns["bundle_components"] = [_components(item) for item in items]
+def _columns(items: Sequence[Item]) -> dict[str, Any]:
+    columns: dict[str, Any] = dict(zip(Item._fields, zip(*items, strict=True), strict=True))
+    for name in ("variant_options", "modifier_groups", "bundle_components"):
+        columns[name] = _array_of_shared(columns[name], SCHEMA.field(name).type)
     return columns
 
 
-_PLAIN = (
-    "item_code",
-    "provider_id",
-    "name",
-    "is_active",
-    "description",
-    "category",
-    "item_type",
-    "external_image_url",
-    "variant_group",
-    "updated_at",
-)
+def _array_of_shared(lists: Sequence[tuple[Any, ...] | None], kind: pa.DataType) -> pa.Array:
+    """The lists as an array; each object is converted once, because products share most modifier groups."""
+    places: dict[int, int] = {}
+    distinct: list[list[dict[str, object]] | None] = []
+    taken = []
+    for parts in lists:
+        place = places.setdefault(id(parts), len(distinct))
+        if place == len(distinct):
+            distinct.append(None if parts is None else [_told(part) for part in parts])
+        taken.append(place)
+    return pa.array(distinct, type=kind).take(pa.array(taken, type=pa.int32()))
 
 
-def _groups(item: Item) -> list[dict[str, object]] | None:
-    if item.modifier_groups is None:
-        return None
-    return [
-        {
-            "code": group.code,
-            "name": group.name,
-            "is_active": group.is_active,
-            "modifiers": [{"code": m.code, "name": m.name, "is_active": m.is_active} for m in group.modifiers],
-        }
-        for group in item.modifier_groups
-    ]
-
-
-def _components(item: Item) -> list[dict[str, object]] | None:
-    if item.bundle_components is None:
-        return None
-    return [
-        {"slot": c.slot, "item_code": c.item_code, "name": c.name, "quantity": c.quantity}
-        for c in item.bundle_components
-    ]
+def _told(part: VariantOption | ModifierGroup | BundleComponent) -> dict[str, object]:
+    told = part._asdict()
+    if isinstance(part, ModifierGroup):
+        told["modifiers"] = [modifier._asdict() for modifier in part.modifiers]
+    return told
