@@ -136,11 +136,20 @@ def _occurrences(components: pa.Array, items: pa.Array) -> pa.Array:
 
 
 def _options_json(options: pa.ChunkedArray) -> pa.Array:
-    texts = np.full(len(options), None, dtype=object)
-    # Most items of most catalogs are no variants; only those that are cost a Python object.
-    for row in _where(pc.greater(pc.list_value_length(options), 0)):
-        texts[row] = json.dumps(options[row].as_py(), ensure_ascii=False, sort_keys=True)
-    return pa.array(texts, pa.string())
+    """Each list as JSON text with sorted keys, null where it is empty; only distinct words become Python objects."""
+    lengths = pc.fill_null(pc.list_value_length(options), 0).combine_chunks()
+    parts = pc.list_flatten(options.combine_chunks())
+    named = ('{"option": ', _json_words(parts, "option"), ', "value": ', _json_words(parts, "value"), "}")
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths.to_numpy())]), pa.int32())
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, pc.binary_join_element_wise(*named, "")), ", ")
+    texts = pc.binary_join_element_wise("[", joined, "]", "")
+    return pc.if_else(pc.greater(lengths, 0), texts, pa.scalar(None, pa.string()))
+
+
+def _json_words(parts: pa.StructArray, name: str) -> pa.Array:
+    words = pc.dictionary_encode(pc.struct_field(parts, name))
+    told = [json.dumps(word, ensure_ascii=False) for word in words.dictionary.to_pylist()]
+    return pa.array(told, pa.string()).take(words.indices)
 
 
 def _problems(rows: pa.Table, bound: BoundTable) -> dict[int, str]:
