@@ -18,7 +18,7 @@ _JUDGED_FROM = 10_000
 @click.option("--quick", is_flag=True, help="Few products: tries the benchmark itself; its figures say little.")
 @click.argument("names", nargs=-1, type=click.Choice(list(STORES)))
 def main(quick: bool, names: Sequence[str]) -> None:  # noqa: FBT001 click passes it by name
-    """Measure fetching and mapping a catalog beside httpx and json alone."""
+    """Measure fetching and mapping a catalog beside httpx and json (or csv) alone."""
     size, rounds = (1_000, 1) if quick else (10_000, 5)
     console, progress = Console(width=120), Console(stderr=True)
     try:

@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -25,16 +25,19 @@ _ADDED_BY_THE_CLIENT = frozenset({"host", "content-length", "connection", "accep
 
 @dataclass(frozen=True)
 class Store:
-    """A fixture server's class, and how many products the provider has on a page."""
+    """A fixture server's class, how many products the provider has on a page, and the form of a page."""
 
     server: str
     products_a_page: int
+    form: Literal["json", "json lines", "csv"] = "json"
 
 
 STORES = {
     "iseller": Store("cata_pipeline_tests.providers.iseller_pos:ISellerPos", 200),
     "square": Store("cata_pipeline_tests.providers.square_pos:SquarePos", 250),
     "loyverse": Store("cata_pipeline_tests.providers.loyverse_pos:LoyversePos", 250),
+    "feed": Store("cata_pipeline_tests.providers.feed_pos:FeedPos", 10_000, "json lines"),
+    "feed-csv": Store("cata_pipeline_tests.providers.feed_pos:CsvFeedPos", 10_000, "csv"),
 }
 
 
@@ -50,8 +53,10 @@ class Request:
 
 @dataclass(frozen=True)
 class OpenStore:
-    """A server that answers from memory: what a fetch needs, and the requests that it makes."""
+    """A server that answers from memory: what a fetch needs, the requests that it makes, the form of its pages."""
 
+    slug: str
+    form: str
     options: dict[str, object]
     secrets: dict[str, str]
     port: int
@@ -78,7 +83,9 @@ def open_store(name: str, size: int) -> Iterator[OpenStore]:
         server.answer_to = lambda received: answers[_key(received)][1]  # type: ignore[method-assign]
         requests = tuple(_request(server.origin, received) for received in asked)
         served = sum(answers[_key(received)][0] for received in asked)
-        yield OpenStore(server.options(), server.secrets(), server.port, requests, served)
+        yield OpenStore(
+            server.provider.slug, store.form, server.options(), server.secrets(), server.port, requests, served
+        )
 
 
 def _remembered(server: PosServer, asked: Sequence[Received]) -> dict[object, tuple[int, Answer]]:

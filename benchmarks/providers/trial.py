@@ -61,19 +61,19 @@ def run_trial(provider: str, size: int, rounds: int, tell: Callable[[str], None]
     """Measure one provider; raises `BenchmarkError` when an item is missing."""
     tell(f"{provider}: no products at all")
     with open_store(provider, 0) as store:
-        base = _measure(OURS, provider, 0, store).peak_bytes
+        base = _measure(OURS, 0, store).peak_bytes
     results: dict[str, list[Result]] = {OURS: [], FLOOR: []}
     with open_store(provider, size) as store:
         for number in range(1, rounds + 1):
             for who, found in results.items():
                 tell(f"{provider}: {who}, {number} of {rounds}")
-                found.append(_measure(who, provider, size, store))
+                found.append(_measure(who, size, store))
         return Figures(provider, size, len(store.requests), store.bytes_served, results[OURS], results[FLOOR], base)
 
 
-def _measure(who: str, provider: str, size: int, store: OpenStore) -> Result:
+def _measure(who: str, size: int, store: OpenStore) -> Result:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as task:
-        json.dump({"who": who, "provider": provider, "size": size, **_needs(who, store)}, task)
+        json.dump({"who": who, "size": size, **_needs(who, store)}, task)
         task.flush()
         cost = run_measured([sys.executable, "-m", "benchmarks.providers.work", task.name], cwd=_PROJECT)
     return Result(**json.loads(cost.output.splitlines()[-1]))
@@ -81,5 +81,5 @@ def _measure(who: str, provider: str, size: int, store: OpenStore) -> Result:
 
 def _needs(who: str, store: OpenStore) -> dict[str, object]:
     if who == FLOOR:
-        return {"requests": [asdict(request) for request in store.requests]}
-    return {"options": store.options, "secrets": store.secrets, "port": store.port}
+        return {"form": store.form, "requests": [asdict(request) for request in store.requests]}
+    return {"slug": store.slug, "options": store.options, "secrets": store.secrets, "port": store.port}

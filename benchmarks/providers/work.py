@@ -4,13 +4,17 @@ Prints one line of JSON: seconds, CPU seconds and the peak of resident memory. S
 clock runs around the work only; imports and reading the task are done before.
 """
 
+import csv
 import json
 import sys
+from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import httpx
 
 from benchmarks.measure import BenchmarkError, Stopwatch, own_peak_bytes
@@ -23,8 +27,11 @@ from cata_pipeline.settings import Endpoint
 
 def ours(task: dict[str, Any]) -> Callable[[], None]:
     """This project: fetch and map; the catalog is in memory when the clock stops."""
-    provider = provider_named(task["provider"])
+    provider = provider_named(task["slug"])
     policy = AddressPolicy(frozenset({Endpoint(ip_address("127.0.0.1"), task["port"])}))
+
+    # Imports its backend now: anyio would do so on the first connection.
+    anyio.run(anyio.lowlevel.checkpoint)
 
     def work() -> None:
         catalog = provider.fetch(task["options"], task["secrets"], policy, Patience(pacing=Pacing(interval=0)))
@@ -35,7 +42,8 @@ def ours(task: dict[str, Any]) -> Callable[[], None]:
 
 
 def floor(task: dict[str, Any]) -> Callable[[], None]:
-    """The same pages with httpx and json alone: each is read, parsed and forgotten."""
+    """The same pages with httpx and a parser of the standard library alone: each is read, parsed and forgotten."""
+    parse = PARSERS[task["form"]]
 
     def work() -> None:
         with httpx.Client(trust_env=False) as client:
@@ -43,9 +51,26 @@ def floor(task: dict[str, Any]) -> Callable[[], None]:
                 reply = client.request(
                     request["method"], request["url"], headers=request["headers"], content=request["body"]
                 )
-                json.loads(reply.raise_for_status().content)
+                parse(reply.raise_for_status())
 
     return work
+
+
+def _json(reply: httpx.Response) -> None:
+    json.loads(reply.content)
+
+
+def _json_lines(reply: httpx.Response) -> None:
+    for line in reply.content.splitlines():
+        json.loads(line)
+
+
+def _csv(reply: httpx.Response) -> None:
+    deque(csv.reader(reply.text.splitlines(keepends=True)), maxlen=0)
+
+
+PARSERS: dict[str, Callable[[httpx.Response], None]] = {"json": _json, "json lines": _json_lines, "csv": _csv}
+"""What the floor does with a page, by the form that the store's pages have."""
 
 
 def main() -> None:

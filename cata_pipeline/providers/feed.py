@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -168,17 +169,18 @@ class _Gathered:
 
     def __init__(self, format_: Format, most_rows: int | None, *, must_be_gzip: bool = False) -> None:
         self.rows = 0
-        self._most_rows = most_rows
+        self._most_rows = sys.maxsize if most_rows is None else most_rows
         self._unpacking = Unpacking(must_be_gzip=must_be_gzip)
         self._records = Records(quoted=format_ == "csv")
         self._reading = Reading(format_)
-        self._items: list[tuple[int, Item]] = []
+        self._items: list[Item] = []
+        self._lines: list[int] = []
         self._rejections: list[Rejection] = []
 
     @property
     def is_enough(self) -> bool:
         """Whether a sample has its rows."""
-        return self._most_rows is not None and self.rows >= self._most_rows
+        return self.rows >= self._most_rows
 
     def take(self, chunk: bytes) -> None:
         """Read what ends in this chunk; raises `BrokenFeedError`."""
@@ -194,26 +196,30 @@ class _Gathered:
 
     def catalog(self) -> Catalog:
         """The items by code; of two lines with one code the active one, then the newest, then the first counts."""
-        codes = Counter(item.item_code for _, item in self._items)
+        counts = Counter(item.item_code for item in self._items)
+        repeated = {code for code, count in counts.items() if count > 1}
+        if not repeated:
+            return Catalog(unite(self._items)[0], tuple(self._rejections))
         # Only for these the line tells which one lost; it must not be what an item is known by.
         named = (
-            item if codes[item.item_code] == 1 else item._replace(provider_id=f"line {line:07}")
-            for line, item in self._items
+            item._replace(provider_id=f"line {line:07}") if item.item_code in repeated else item
+            for item, line in zip(self._items, self._lines, strict=True)
         )
         united, duplicates = unite(named)
-        items = (item if codes[item.item_code] == 1 else item._replace(provider_id=item.item_code) for item in united)
+        items = (item._replace(provider_id=item.item_code) if item.item_code in repeated else item for item in united)
         return Catalog(tuple(items), tuple(self._rejections), duplicates)
 
     def _take_all(self, records: Iterator[tuple[int, bytes]]) -> None:
         for line, record in records:
-            if self.is_enough:
+            if self.rows >= self._most_rows:
                 return
             row = None
             try:
                 row = self._reading.row(line, record)
                 if row is None:
                     continue
-                self._items.append((line, item_of(row)))
+                self._items.append(item_of(row))
+                self._lines.append(line)
             except UnusableRowError as problem:
                 code = None if row is None else shown(row.get("item_code"))
                 self._rejections.append(Rejection(f"line {line}", code, f"line {line} {problem}"))

@@ -90,37 +90,37 @@ class Records:
         """The records that end in this piece; raises `BrokenFeedError` for one that is too long."""
         lines = (self._left + piece).split(b"\n")
         self._left = lines.pop()
-        for line in lines:
-            yield from self._line(line + b"\n")
-        self._check(len(self._left) + self._open_bytes)
+        yield from self._records(lines)
+        self._check(self._open_bytes + len(self._left), self.lines + 1)
 
     def finish(self) -> Iterator[tuple[int, bytes]]:
         """The last record, where no line end follows it; raises `CutBodyError` inside quotes."""
         if self._left:
-            yield from self._line(self._left)
+            yield from self._records([self._left])
         if self._open:
             raise CutBodyError(f"ends inside the quotes that are opened on line {self.lines - len(self._open) + 1}")
 
-    def _line(self, line: bytes) -> Iterator[tuple[int, bytes]]:
-        self.lines += 1
-        if self.lines == 1:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        if self._open or (self._quoted and line.count(b'"') % 2):
-            is_closed = bool(self._open) and line.count(b'"') % 2 == 1
-            self._open.append(line)
-            self._open_bytes += len(line)
-            self._check(self._open_bytes)
-            if not is_closed:
-                return
-            number, line = self.lines - len(self._open) + 1, b"".join(self._open)
-            self._open, self._open_bytes = [], 0
-        else:
-            number = self.lines
-            self._check(len(line))
-        if line.strip():
-            yield number, line
+    def _records(self, lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
+        if lines and not self.lines:
+            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+        for line in lines:
+            self.lines += 1
+            if self._open_bytes or len(line) > MAX_RECORD_BYTES:
+                self._check(self._open_bytes + len(line), self.lines)
+            if self._quoted and (line.count(b'"') % 2 or self._open):
+                yield from self._closed(line)
+            elif line and not line.isspace():
+                yield self.lines, line
 
-    def _check(self, size: int) -> None:
+    def _closed(self, line: bytes) -> Iterator[tuple[int, bytes]]:
+        """The record that ends with this line: one that was open, and the line has the quote that closes it."""
+        self._open.append(line)
+        self._open_bytes += len(line) + 1
+        if len(self._open) > 1 and line.count(b'"') % 2:
+            held, self._open, self._open_bytes = self._open, [], 0
+            yield self.lines - len(held) + 1, b"\n".join(held)
+
+    def _check(self, size: int, line: int) -> None:
         if size > MAX_RECORD_BYTES:
-            number = self.lines + 1 - len(self._open)
-            raise BrokenFeedError(f"has more than {MAX_RECORD_BYTES} bytes on line {number}, or quotes that never end")
+            first = line - len(self._open)
+            raise BrokenFeedError(f"has more than {MAX_RECORD_BYTES} bytes on line {first}, or quotes that never end")

@@ -6,9 +6,8 @@ whose end line counts otherwise, may be a part of one, and is never taken for a 
 
 import csv
 import json
-from collections.abc import Iterator
 from decimal import Decimal
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, Self
 
 from cata_pipeline.providers.feed_bytes import BrokenFeedError
 from cata_pipeline.providers.feed_options import Format
@@ -20,6 +19,8 @@ _END_OF_JSON_LINES = '{"end": true, "items": N}'
 _END_OF_CSV = "#end,N"
 _CSV_END = "#end"
 _EXCERPT = 80
+_JSON_SPACES = " \t\r\n"
+_FLAGS: dict[object, object] = {"true": True, "false": False}
 
 
 class _Format(Protocol):
@@ -92,10 +93,10 @@ class _JsonLines:
 
     def read(self, text: str) -> Row | _End:
         try:
-            row = _JSON.decode(text)
-        except (ValueError, ArithmeticError, RecursionError) as error:
+            row = _json(text)
+        except ValueError as error:
             self.rows += 1
-            raise UnusableRowError(f"is not JSON ({_reason(error)})") from None
+            raise UnusableRowError(f"is not JSON ({error})") from None
         if isinstance(row, dict) and "end" in row:
             count = row.get("items")
             if row["end"] is not True or row.keys() != {"end", "items"} or isinstance(count, bool):
@@ -114,17 +115,22 @@ class _Csv:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._header: list[str] | None = None
+        self._header: list[str] = []
+        self._json_columns: list[str] = []
+        self._record = _Record()
+        # One for all: to make a reader takes as long as to read a row.
+        self._cells = csv.reader(self._record, strict=True)
 
     def read(self, text: str) -> Row | _End | None:
-        if self._header is None:
-            self._header = _header(text)
-            return None
+        self._record.text = text
         try:
-            cells = _cells(text)
-        except UnusableRowError:
-            self.rows += 1
-            raise
+            cells = next(self._cells)
+        except csv.Error as error:
+            self._raise_not_csv(error)
+        if not self._header:
+            self._header = _checked_header(cells)
+            self._json_columns = [name for name in self._header if name in JSON_FIELDS]
+            return None
         if cells[0] == _CSV_END:
             count = cells[1] if len(cells) > 1 else ""
             if any(cells[2:]):
@@ -133,14 +139,38 @@ class _Csv:
         self.rows += 1
         if len(cells) != len(self._header):
             raise UnusableRowError(f"has {len(cells)} cells; the header has {len(self._header)}")
-        return dict(_values(self._header, cells))
+        # An empty cell is null, as CSV knows no other.
+        row: Row = dict(zip(self._header, [cell or None for cell in cells], strict=True))
+        if (cell := row.get("is_active")) is not None:
+            row["is_active"] = _FLAGS.get(cell, cell)
+        for name in self._json_columns:
+            if (cell := row[name]) is not None:
+                row[name] = _json_cell(name, str(cell))
+        return row
+
+    def _raise_not_csv(self, error: csv.Error) -> NoReturn:
+        if not self._header:
+            raise BrokenFeedError(f"has a header that is not CSV ({error})") from None
+        self.rows += 1
+        raise UnusableRowError(f"is not CSV ({error})") from None
 
 
-def _header(text: str) -> list[str]:
-    try:
-        names = _cells(text)
-    except UnusableRowError as problem:
-        raise BrokenFeedError(f"has a header that {problem}") from None
+class _Record:
+    """Gives the `csv` module one record and then its end: quotes left open must not take the next record in."""
+
+    text: str | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        text, self.text = self.text, None
+        if text is None:
+            raise StopIteration
+        return text
+
+
+def _checked_header(names: list[str]) -> list[str]:
     if unknown := [name for name in names if name not in FIELDS]:
         raise BrokenFeedError(f"has a header with {unknown_fields(unknown)}")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -150,36 +180,25 @@ def _header(text: str) -> list[str]:
     return names
 
 
-def _cells(text: str) -> list[str]:
-    try:
-        [cells] = csv.reader([text], strict=True)
-    except (csv.Error, ValueError) as error:
-        raise UnusableRowError(f"is not CSV ({_reason(error)})") from None
-    return cells
-
-
-def _values(header: list[str], cells: list[str]) -> Iterator[tuple[str, object]]:
-    """The cells by name; an empty one is null, as CSV knows no other."""
-    for name, cell in zip(header, cells, strict=True):
-        if cell == "":
-            yield name, None
-        elif name == "is_active":
-            yield name, {"true": True, "false": False}.get(cell, cell)
-        elif name in JSON_FIELDS:
-            yield name, _json_cell(name, cell)
-        else:
-            yield name, cell
-
-
 def _json_cell(name: str, cell: str) -> object:
     try:
-        return _JSON.decode(cell)
+        return _json(cell)
+    except ValueError as error:
+        raise UnusableRowError(f"has a {name} that is not JSON ({error})") from None
+
+
+def _json(text: str) -> object:
+    """The value that a text is; raises `ValueError` with a reason that repeats nothing of it."""
+    text = text.rstrip(_JSON_SPACES)
+    try:
+        value, end = _JSON.raw_decode(text, len(text) - len(text.lstrip(_JSON_SPACES)))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise UnusableRowError(f"has a {name} that is not JSON ({_reason(error)})") from None
-
-
-def _reason(error: Exception) -> str:
-    return str(error)[:_EXCERPT]
+        raise ValueError(str(error)[:_EXCERPT]) from None
+    if end != len(text):
+        raise ValueError(f"more than one value, from character {end + 1}")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

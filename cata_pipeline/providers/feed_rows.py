@@ -36,12 +36,13 @@ FIELDS = (
     *JSON_FIELDS,
     "updated_at",
 )
+_KNOWN = frozenset(FIELDS)
 _OPTION_FIELDS = frozenset({"option", "value"})
 _MODIFIER_FIELDS = frozenset({"code", "name", "is_active"})
 _GROUP_FIELDS = _MODIFIER_FIELDS | {"modifiers"}
 _COMPONENT_FIELDS = frozenset({"item_code", "name", "slot", "quantity"})
 _PRICE = re.compile(r"price|cost|amount", re.IGNORECASE)
-_ZONE = re.compile(r"(?:[zZ]|[+-]\d\d:\d\d)$")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _NAMED = 10
 _LONGEST_NAMED = 40
 
@@ -51,10 +52,9 @@ def item_of(row: Row) -> Item:
 
     Its provider id is its code, because a feed knows no other.
     """
-    if unknown := [name for name in row if name not in FIELDS]:
-        raise UnusableRowError(f"has {unknown_fields(unknown)}")
+    if not _KNOWN.issuperset(row):
+        raise UnusableRowError(f"has {unknown_fields([name for name in row if name not in _KNOWN])}")
     code = _code(row, "item_code")
-    options = _parts(row, "variant_options", _variant_option)
     return Item(
         item_code=code,
         provider_id=code,
@@ -65,7 +65,7 @@ def item_of(row: Row) -> Item:
         item_type=optional_text(row, "item_type"),
         external_image_url=optional_text(row, "image_url"),
         variant_group=code_of(row.get("variant_group"), "variant_group"),
-        variant_options=options,
+        variant_options=_parts(row, "variant_options", _variant_option),
         modifier_groups=_modifier_groups(row),
         bundle_components=_bundle_components(row, code),
         updated_at=_updated_at(row),
@@ -104,6 +104,8 @@ def _flag(part: Row) -> bool:
 
 
 def _parts(part: Row, key: str, read: Callable[[Row], Part]) -> tuple[Part, ...]:
+    if part.get(key) is None:
+        return ()
     parts = []
     for value in list_of(part, key):
         if not isinstance(value, dict):
@@ -177,10 +179,10 @@ def _updated_at(row: Row) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = moment_of(text)
+        moment = moment_of(text) if _MOMENT.fullmatch(text) else None
     except ValueError:
         moment = None
-    if moment is None or not _ZONE.search(text):
+    if moment is None:
         raise UnusableRowError(
             "has an updated_at that is no time with a zone; expected one such as 2026-03-01T08:00:00Z"
         )

@@ -25,7 +25,7 @@ def unpacked(chunks: Iterable[bytes], *, must_be_gzip: bool = False) -> bytes:
 @pytest.mark.parametrize("size", [1, 2, 3, 1_000])
 def test_a_record_is_a_line_wherever_the_bytes_are_cut(size: int) -> None:
     text = b"\xef\xbb\xbfone\r\n\n  \ntwo\nthree"
-    assert records(text, size) == [(1, b"one\r\n"), (4, b"two\n"), (5, b"three")]
+    assert records(text, size) == [(1, b"one\r"), (4, b"two"), (5, b"three")]
 
 
 @pytest.mark.parametrize("size", [1, 4, 1_000])
@@ -33,13 +33,13 @@ def test_quotes_hold_lines_together_and_the_first_one_numbers_them(size: int) ->
     text = b'a,"b\n\nc",d\ne,"f ""g"" h"\n"i\n'
     cutting = Records(quoted=True)
     found = [record for start in range(0, len(text), size) for record in cutting.take(text[start : start + size])]
-    assert found == [(1, b'a,"b\n\nc",d\n'), (4, b'e,"f ""g"" h"\n')]
+    assert found == [(1, b'a,"b\n\nc",d'), (4, b'e,"f ""g"" h"')]
     with pytest.raises(CutBodyError, match="quotes that are opened on line 5"):
         list(cutting.finish())
 
 
 def test_quotes_mean_nothing_where_a_line_is_a_record() -> None:
-    assert records(b'{"\n"}\n') == [(1, b'{"\n'), (2, b'"}\n')]
+    assert records(b'{"\n"}\n') == [(1, b'{"'), (2, b'"}')]
 
 
 @pytest.mark.parametrize("quoted", [True, False])
@@ -55,6 +55,30 @@ def test_a_record_without_end_is_not_collected_for_ever(
         return
     with pytest.raises(BrokenFeedError, match="more than 1000 bytes on line 1"):
         records(text, 100, quoted=quoted)
+
+
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize("size", [1, 600, 10_000])
+def test_a_record_that_is_too_long_is_told_by_its_line_however_it_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    quoted: bool,  # noqa: FBT001 a parametrized value
+) -> None:
+    monkeypatch.setattr(feed_bytes, "MAX_RECORD_BYTES", 1_000)
+    fits, too_long = b"x" * 1_000, b"x" * 1_001
+    assert records(b"a\n" + fits + b"\n" + fits, size, quoted=quoted) == [(1, b"a"), (2, fits), (3, fits)]
+    for text in (b"a\n" + too_long + b"\nb\n", b"a\n" + too_long):
+        with pytest.raises(BrokenFeedError, match="more than 1000 bytes on line 2"):
+            records(text, size, quoted=quoted)
+
+
+@pytest.mark.parametrize("size", [1, 600, 10_000])
+def test_the_lines_that_quotes_hold_together_count_together(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(feed_bytes, "MAX_RECORD_BYTES", 1_000)
+    half = b"x" * 498
+    assert records(b'a\n"' + half + b"\n" + half + b'"\n', size, quoted=True)[1][0] == 2
+    with pytest.raises(BrokenFeedError, match="more than 1000 bytes on line 2"):
+        records(b'a\n"' + half + b"\n" + half + b'xxx"\n', size, quoted=True)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
