@@ -20,7 +20,10 @@ _END_OF_CSV = "#end,N"
 _CSV_END = "#end"
 _EXCERPT = 80
 _JSON_SPACES = " \t\r\n"
-_FLAGS: dict[object, object] = {"true": True, "false": False}
+_FLAG = "is_active"
+_FLAGS = {"true": True, "false": False, "": None}
+_FIELDS_WITH_VALUES = frozenset({_FLAG, *JSON_FIELDS})
+"""An empty cell of any other field is an empty text, which is read as null."""
 
 
 class _Format(Protocol):
@@ -116,7 +119,7 @@ class _Csv:
     def __init__(self) -> None:
         self.rows = 0
         self._header: list[str] = []
-        self._json_columns: list[str] = []
+        self._columns_with_values: list[str] = []
         self._record = _Record()
         # One for all: to make a reader takes as long as to read a row.
         self._cells = csv.reader(self._record, strict=True)
@@ -129,7 +132,7 @@ class _Csv:
             self._raise_not_csv(error)
         if not self._header:
             self._header = _checked_header(cells)
-            self._json_columns = [name for name in self._header if name in JSON_FIELDS]
+            self._columns_with_values = [name for name in self._header if name in _FIELDS_WITH_VALUES]
             return None
         if cells[0] == _CSV_END:
             count = cells[1] if len(cells) > 1 else ""
@@ -139,13 +142,9 @@ class _Csv:
         self.rows += 1
         if len(cells) != len(self._header):
             raise UnusableRowError(f"has {len(cells)} cells; the header has {len(self._header)}")
-        # An empty cell is null, as CSV knows no other.
-        row: Row = dict(zip(self._header, [cell or None for cell in cells], strict=True))
-        if (cell := row.get("is_active")) is not None:
-            row["is_active"] = _FLAGS.get(cell, cell)
-        for name in self._json_columns:
-            if (cell := row[name]) is not None:
-                row[name] = _json_cell(name, str(cell))
+        row: Row = dict(zip(self._header, cells, strict=True))
+        for name in self._columns_with_values:
+            row[name] = _value(name, str(row[name]))
         return row
 
     def _raise_not_csv(self, error: csv.Error) -> NoReturn:
@@ -180,7 +179,12 @@ def _checked_header(names: list[str]) -> list[str]:
     return names
 
 
-def _json_cell(name: str, cell: str) -> object:
+def _value(name: str, cell: str) -> object:
+    """What a cell stands for where that is no text; an empty one is null, as CSV knows no other."""
+    if name == _FLAG:
+        return _FLAGS.get(cell, cell)
+    if cell == "":
+        return None
     try:
         return _json(cell)
     except ValueError as error:
