@@ -104,7 +104,8 @@ class _JsonLines:
             count = row.get("items")
             if row["end"] is not True or row.keys() != {"end", "items"} or isinstance(count, bool):
                 raise BrokenFeedError(f"has an end line that is none; expected {self.end}")
-            return _End(repr(count), is_right=count == self.rows)
+            said = str(count) if isinstance(count, Decimal) else repr(count)
+            return _End(said, is_right=count == self.rows)
         self.rows += 1
         if not isinstance(row, dict):
             raise UnusableRowError("is JSON, but no object")

@@ -42,7 +42,9 @@ _MODIFIER_FIELDS = frozenset({"code", "name", "is_active"})
 _GROUP_FIELDS = _MODIFIER_FIELDS | {"modifiers"}
 _COMPONENT_FIELDS = frozenset({"item_code", "name", "slot", "quantity"})
 _PRICE = re.compile(r"price|cost|amount", re.IGNORECASE)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+# Narrower than what Python reads: the schema has the same patterns, and a time without zone would be anybody's guess.
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-5][0-9])")
+_QUANTITY = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
 _NAMED = 10
 _LONGEST_NAMED = 40
 
@@ -166,8 +168,14 @@ def _component(part: Row) -> BundleComponent:
         slot=optional_text(part, "slot") or "",
         item_code=_code(part, "item_code"),
         name=_text(part, "name"),
-        quantity=quantity(part.get("quantity"), _refuse_quantity),
+        quantity=_quantity(part.get("quantity")),
     )
+
+
+def _quantity(value: object) -> str:
+    if isinstance(value, str) and not _QUANTITY.fullmatch(value):
+        _refuse_quantity("")
+    return quantity(value, _refuse_quantity)
 
 
 def _refuse_quantity(_: str) -> NoReturn:
