@@ -1,7 +1,9 @@
 """Every provider of ours against the tests that each must pass."""
 
-from cata_pipeline.providers.conformance.suite import CatalogConformance, ProviderConformance
-from cata_pipeline_tests.providers.feed_pos import FeedPos
+from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES
+from cata_pipeline.providers.conformance.pos_server import PosServer, Sold
+from cata_pipeline.providers.conformance.suite import PARAMETRIZED, CatalogConformance, ProviderConformance
+from cata_pipeline_tests.providers.feed_pos import CsvFeedPos, FeedPos
 from cata_pipeline_tests.providers.iseller_pos import ISellerPos
 from cata_pipeline_tests.providers.loyverse_pos import LoyversePos
 from cata_pipeline_tests.providers.square_pos import SquarePos
@@ -20,4 +22,31 @@ class TestLoyverse(ProviderConformance):
 
 
 class TestFeed(CatalogConformance):
+    """What `ProviderConformance` adds is about pages, which a feed has none of, and unknown fields, which it refuses.
+
+    Both, and a sample's first rows, are in `test_feed`.
+    """
+
     server_class = FeedPos
+
+
+class TestCsvFeed(CatalogConformance):
+    """As `TestFeed`, less what no cell can hold: each is a text, so that nothing has a wrong type, and half of a
+    surrogate pair is no UTF-8, which costs the whole feed (`test_feed`).
+    """
+
+    server_class = CsvFeedPos
+
+    @PARAMETRIZED("name", ["Kopi\u0000Susu", "", "   ", None], ids=repr)
+    def test_a_name_that_is_none_costs_its_own_product_only(self, pos: PosServer, name: object) -> None:
+        super().test_a_name_that_is_none_costs_its_own_product_only(pos, name)
+
+    @PARAMETRIZED("code", ["K\u0000", "k" * (MAX_ITEM_CODE_BYTES + 1)], ids=repr)
+    def test_a_code_that_cannot_be_one_costs_its_own_product_only(self, pos: PosServer, code: object) -> None:
+        super().test_a_code_that_cannot_be_one_costs_its_own_product_only(pos, code)
+
+    @PARAMETRIZED("value", [5, True, 1.5, ["K"]], ids=repr)
+    def test_a_cell_is_a_text_whatever_it_was_made_of(self, pos: PosServer, value: object) -> None:
+        items = self.items(pos, Sold("K-1"), Sold(value, value))
+        text = "true" if value is True else str(value)
+        assert items[text].name == text
