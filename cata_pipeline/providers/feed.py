@@ -1,27 +1,27 @@
 """The feed: a file or a URL with a whole catalog in our own format, for every POS that can export one.
 
-Change this module when it is fetched differently. How its bytes become records is `feed_bytes`, what records say
-`feed_records`, what a row means `feed_rows`; docs/feed-format.md tells whoever writes one. It is read as it arrives:
-nothing holds the file, and a row is an item before the next one is looked at.
+Change this module when it is fetched differently. Which files may be read is `feed_file`, how bytes become records
+`feed_bytes`, what records say `feed_records`, what a row means `feed_rows`; docs/feed-format.md tells whoever writes
+one. It is read as it arrives: nothing holds the file, and a row is an item before the next one is looked at.
 """
 
 import asyncio
 import logging
-import os
 import re
-import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from contextlib import contextmanager
+from pathlib import PurePosixPath
 
 import httpx
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
-from cata_pipeline.errors import ProviderError, SettingsError
+from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.feed_bytes import BrokenFeedError, Records, Unpacking
+from cata_pipeline.providers.feed_file import chunks_of_file
 from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, Format, parse_options
 from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
@@ -31,12 +31,12 @@ from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import UnusableRowError, shown
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
-from cata_pipeline.settings import feed_folder
 
 _log = logging.getLogger(__name__)
 
 _TOKEN = "token"  # noqa: S105 the name of a key
 _SAMPLE_ROWS = 100
+_MOST_ROWS = 1_000_000
 _CHUNK = 2**18
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 _NOTHING_TAKEN = "Nothing was taken: correct the feed (docs/feed-format.md), then sync again."
@@ -120,7 +120,7 @@ async def _from_url(
 def _from_file(path: PurePosixPath, format_: Format, most_rows: int | None) -> "_Gathered":
     gathered = _Gathered(format_, most_rows)
     try:
-        for chunk in _chunks(_inside_folder(path)):
+        for chunk in chunks_of_file(path):
             gathered.take(chunk)
             if gathered.is_enough:
                 return gathered
@@ -132,36 +132,6 @@ def _from_file(path: PurePosixPath, format_: Format, most_rows: int | None) -> "
             f"The feed {path} cannot be read ({error.strerror}). Put it where CATA_FEED_FOLDER says, readable."
         ) from None
     return gathered
-
-
-def _inside_folder(path: PurePosixPath) -> Path:
-    """Where the file really is; raises `ProviderError` unless that is inside the folder for feeds."""
-    try:
-        folder = feed_folder()
-    except SettingsError as error:
-        raise ProviderError(f"The feed {path} cannot be read: {error}") from None
-    if folder is None:
-        raise ProviderError(
-            f"The feed {path} is a file, and no folder for feeds is named here. Set CATA_FEED_FOLDER, or use a URL."
-        )
-    found = Path(os.path.realpath(folder / path, strict=True))
-    if not found.is_relative_to(folder):
-        raise ProviderError(
-            f"The feed {path} leads out of the folder that CATA_FEED_FOLDER names, so it was not read."
-            " Put the file itself there, not a link."
-        )
-    return found
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    # Without blocking: a named pipe that nobody writes to would hold the fetch for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise BrokenFeedError("is no regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
 
 
 class _Gathered:
@@ -184,15 +154,17 @@ class _Gathered:
 
     def take(self, chunk: bytes) -> None:
         """Read what ends in this chunk; raises `BrokenFeedError`."""
-        for piece in self._unpacking.pieces(chunk):
-            self._take_all(self._records.take(piece))
+        with self._first_problem_told():
+            for piece in self._unpacking.pieces(chunk):
+                self._take_all(self._records.take(piece))
 
     def finish(self) -> None:
         """Read what is left; raises `CutBodyError` unless the feed is whole."""
-        for piece in self._unpacking.finish():
-            self._take_all(self._records.take(piece))
-        self._take_all(self._records.finish())
-        self._reading.finish(self._records.lines)
+        with self._first_problem_told():
+            for piece in self._unpacking.finish():
+                self._take_all(self._records.take(piece))
+            self._take_all(self._records.finish())
+            self._reading.finish(self._records.lines)
 
     def catalog(self) -> Catalog:
         """The items by code; of two lines with one code the active one, then the newest, then the first counts."""
@@ -224,3 +196,16 @@ class _Gathered:
                 code = None if row is None else shown(row.get("item_code"))
                 self._rejections.append(Rejection(f"line {line}", code, f"line {line} {problem}"))
             self.rows += 1
+        # Bounds memory, which 256 MiB of lines with one byte each would not.
+        if self.rows > _MOST_ROWS:
+            raise BrokenFeedError(f"has more than {_MOST_ROWS} items")
+
+    @contextmanager
+    def _first_problem_told(self) -> Iterator[None]:
+        """Whoever sent another format altogether, or a quote too many, finds it where that begins."""
+        try:
+            yield
+        except (BrokenFeedError, CutBodyError) as error:
+            if not self._rejections:
+                raise
+            raise type(error)(f"{error}; before that, {self._rejections[0].reason}") from None

@@ -64,12 +64,14 @@ class Unpacking:
             assert self._inflater is not None
             if self._inflater.eof:
                 # Exports that append to a file leave one gzip stream after the other.
+                if not _GZIP_MAGIC.startswith(chunk[:2]):
+                    raise BrokenFeedError("goes on after its gzip stream with what is none")
                 self._inflater = zlib.decompressobj(_GZIP_WINDOW)
             try:
                 # Bounded: 64 kB can hold 64 MB.
                 yield self._inflater.decompress(chunk, _PIECE)
             except zlib.error:
-                raise BrokenFeedError("says that it is gzip and is not") from None
+                raise BrokenFeedError("is gzip, but damaged") from None
             chunk = self._inflater.unconsumed_tail or self._inflater.unused_data
 
 

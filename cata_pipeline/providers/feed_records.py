@@ -6,6 +6,7 @@ whose end line counts otherwise, may be a part of one, and is never taken for a 
 
 import csv
 import json
+import re
 from decimal import Decimal
 from typing import NoReturn, Protocol, Self
 
@@ -20,8 +21,9 @@ _END_OF_CSV = "#end,N"
 _CSV_END = "#end"
 _EXCERPT = 80
 _JSON_SPACES = " \t\r\n"
+_COUNT = re.compile(r"([0-9]{1,9}),*")
 _FLAG = "is_active"
-_FLAGS = {"true": True, "false": False, "": None}
+_FLAGS = {"true": True, "TRUE": True, "false": False, "FALSE": False, "": None}
 _FIELDS_WITH_VALUES = frozenset({_FLAG, *JSON_FIELDS})
 """An empty cell of any other field is an empty text, which is read as null."""
 
@@ -39,11 +41,10 @@ class _Format(Protocol):
 
 
 class _End:
-    """The end line; `count` is what it says, as it says it, and `is_right` whether that is the number of rows."""
+    """The end line, or what is meant to be one; `count` is what it says, None where it says nothing of use."""
 
-    def __init__(self, count: str, *, is_right: bool) -> None:
-        self.count = count[:_EXCERPT]
-        self.is_right = is_right
+    def __init__(self, count: int | Decimal | None) -> None:
+        self.count = count
 
 
 class Reading:
@@ -71,9 +72,11 @@ class Reading:
         row = self._format.read(text)
         if not isinstance(row, _End):
             return row
-        if not row.is_right:
+        if row.count is None:
+            raise BrokenFeedError(f"has an end line that is none, on line {line}; expected {self._format.end}")
+        if row.count != self._format.rows:
             raise BrokenFeedError(
-                f"has {self._format.rows} items before its end line, which says {row.count} on line {line}"
+                f"says on line {line} that it has {str(row.count)[:_EXCERPT]} items, and has {self._format.rows}"
             )
         self._has_ended = True
         return None
@@ -102,10 +105,9 @@ class _JsonLines:
             raise UnusableRowError(f"is not JSON ({error})") from None
         if isinstance(row, dict) and "end" in row:
             count = row.get("items")
-            if row["end"] is not True or row.keys() != {"end", "items"} or isinstance(count, bool):
-                raise BrokenFeedError(f"has an end line that is none; expected {self.end}")
-            said = str(count) if isinstance(count, Decimal) else repr(count)
-            return _End(said, is_right=count == self.rows)
+            is_right = row["end"] is True and row.keys() == {"end", "items"}
+            is_number = isinstance(count, int | Decimal) and not isinstance(count, bool)
+            return _End(count if is_right and is_number else None)
         self.rows += 1
         if not isinstance(row, dict):
             raise UnusableRowError("is JSON, but no object")
@@ -136,10 +138,8 @@ class _Csv:
             self._columns_with_values = [name for name in self._header if name in _FIELDS_WITH_VALUES]
             return None
         if cells[0] == _CSV_END:
-            count = cells[1] if len(cells) > 1 else ""
-            if any(cells[2:]):
-                raise BrokenFeedError(f"has an end line that is none; expected {self.end}")
-            return _End(count, is_right=count == str(self.rows))
+            count = _COUNT.fullmatch(",".join(cells[1:]))
+            return _End(int(count[1]) if count else None)
         self.rows += 1
         if len(cells) != len(self._header):
             raise UnusableRowError(f"has {len(cells)} cells; the header has {len(self._header)}")
@@ -149,10 +149,11 @@ class _Csv:
         return row
 
     def _raise_not_csv(self, error: csv.Error) -> NoReturn:
+        reason = str(error).partition(" - ")[0]  # what follows is advice about Python
         if not self._header:
-            raise BrokenFeedError(f"has a header that is not CSV ({error})") from None
+            raise BrokenFeedError(f"has a header that is not CSV ({reason})") from None
         self.rows += 1
-        raise UnusableRowError(f"is not CSV ({error})") from None
+        raise UnusableRowError(f"is not CSV ({reason})") from None
 
 
 class _Record:
@@ -198,8 +199,12 @@ def _json(text: str) -> object:
     try:
         value, end = _JSON.raw_decode(text, len(text) - len(text.lstrip(_JSON_SPACES)))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
-    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{error.msg.removesuffix(' at')} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ArithmeticError:
+        raise ValueError("it holds a number that no catalog has") from None
+    except ValueError as error:
         raise ValueError(str(error)[:_EXCERPT]) from None
     if end != len(text):
         raise ValueError(f"more than one value, from character {end + 1}")

@@ -76,10 +76,15 @@ def item_of(row: Row) -> Item:
 
 def unknown_fields(names: list[str]) -> str:
     """Says which fields are none of the format's; where one is a price, also why."""
-    told = ", ".join(name[:_LONGEST_NAMED] for name in names[:_NAMED] if name.isprintable()) or "one without a name"
+    told = ", ".join(_named(name[:_LONGEST_NAMED]) for name in names[:_NAMED])
     if any(_PRICE.search(name) for name in names):
         return f"the unknown {told}: prices belong to Cata and are never read, leave them out"
     return f"the unknown {told}; known are {', '.join(FIELDS)}"
+
+
+def _named(name: str) -> str:
+    """A name as it is, or in quotes where something about it would not be seen."""
+    return name if name and name.isprintable() and name == name.strip() else repr(name)
 
 
 def _code(part: Row, key: str) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog
 from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers import feed
 from cata_pipeline.providers.conformance.pos_server import Sold
 from cata_pipeline.providers.conformance.scripted_server import answer, running
 from cata_pipeline.providers.contract import Sample
@@ -30,19 +30,11 @@ Fetch = Callable[..., Catalog]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    inside = tmp_path / "feeds"
-    inside.mkdir()
-    monkeypatch.setenv("CATA_FEED_FOLDER", str(inside))
-    return inside
-
-
-@pytest.fixture
-def fetch(folder: Path) -> Fetch:
+def fetch(feed_folder: Path) -> Fetch:
     """The catalog of a file with this content."""
 
     def fetched(content: str | bytes, format_: str = "jsonl") -> Catalog:
-        (folder / "items").write_bytes(content if isinstance(content, bytes) else content.encode())
+        (feed_folder / "items").write_bytes(content if isinstance(content, bytes) else content.encode())
         return from_file("items", format_)
 
     return fetched
@@ -117,7 +109,11 @@ def test_absent_columns_say_nothing_and_empty_cells_say_none(fetch: Fetch) -> No
         ('{"item_code": "X", "name": "x", "name": "y"}', "line 2 is not JSON (a key stands there twice"),
         ('{"item_code": "X", "name": NaN}', "line 2 is not JSON (NaN is no JSON number"),
         ('{"item_code": ' + "9" * 5_000 + "}", "line 2 is not JSON (Exceeds the limit"),
-        ("[" * 100_000, "line 2 is not JSON ("),
+        ("[" * 100_000, "line 2 is not JSON (it is nested too deeply)"),
+        (f"{json.dumps(A)},", "line 2 is not JSON (more than one value, from character 35)"),
+        ('  {"item_code": "a\x00"}  ', "line 2 is not JSON (Invalid control character at character 19)"),
+        ('{"item_code": "X", "name": "x", "\\u001b": 1}', "line 2 has the unknown '\\x1b'; known are"),
+        ("1e9999999999999999999", "line 2 is not JSON (it holds a number that no catalog has)"),
         ("[]", "line 2 is JSON, but no object"),
         ("null", "line 2 is JSON, but no object"),
     ],
@@ -151,6 +147,7 @@ def test_a_wrong_line_of_csv_costs_itself_and_is_named(fetch: Fetch, line: str, 
 
 
 WHOLE = json_lines([A, B])
+END = '{"end": true, "items": N}'
 CSV = "item_code,name\nA,Kopi\nB,Teh\n#end,2\n"
 
 
@@ -160,13 +157,35 @@ CSV = "item_code,name\nA,Kopi\nB,Teh\n#end,2\n"
         ("", "jsonl", "ends after line 0 without its end line"),
         (WHOLE.rpartition("{")[0], "jsonl", "ends after line 2 without its end line, as if it were cut"),
         (WHOLE[:-5], "jsonl", "ends after line 3 without its end line"),
-        (WHOLE.partition("\n")[2], "jsonl", "has 1 items before its end line, which says 2 on line 2"),
+        (WHOLE.partition("\n")[2], "jsonl", "says on line 2 that it has 2 items, and has 1"),
         (WHOLE + json.dumps(A), "jsonl", "goes on after its end line, on line 4"),
         (WHOLE + WHOLE, "jsonl", "goes on after its end line, on line 4"),
-        ('{"end": true}', "jsonl", "has an end line that is none"),
+        (WHOLE + WHOLE.splitlines()[-1], "jsonl", "goes on after its end line, on line 4"),
+        (WHOLE + "\x1a", "jsonl", "goes on after its end line, on line 4"),
+        (
+            f"[\n{json.dumps(A)},\n{json.dumps(B)}\n]\n",
+            "jsonl",
+            f"ends after line 4 without its end line, as if it were cut; expected {END}; before that, line 1 is not",
+        ),
+        (WHOLE.replace("\n", "\r"), "jsonl", "ends after line 1 without its end line"),
+        (
+            WHOLE.replace("\n", "\n\x00\n", 1),
+            "jsonl",
+            "says on line 4 that it has 2 items, and has 3; before that, line 2",
+        ),
+        (WHOLE.encode("utf-16-le"), "jsonl", "ends after line 4 without its end line"),
+        (gzip.compress(WHOLE.encode())[:-5], "jsonl", "ends in the middle of its gzip stream"),
+        (gzip.compress(gzip.compress(WHOLE.encode())), "jsonl", "is not UTF-8 on line 1"),
+        (gzip.compress(b""), "jsonl", "ends after line 0 without its end line"),
+        (WHOLE.replace("Teh", "T" * 2**20), "jsonl", "has more than 1048576 bytes on line 2"),
+        ('{"end": true}', "jsonl", "has an end line that is none, on line 1; expected {"),
         ('{"end": true, "items": true}', "jsonl", "has an end line that is none"),
         ('{"end": true, "items": 0, "more": 1}', "jsonl", "has an end line that is none"),
-        ('{"end": true, "items": "0"}', "jsonl", "has 0 items before its end line"),
+        ('{"end": true, "items": "0"}', "jsonl", "has an end line that is none"),
+        ('{"end": true, "items": -1}', "jsonl", "says on line 1 that it has -1 items, and has 0"),
+        ('{"end": true, "items": 1.5}', "jsonl", "says on line 1 that it has 1.5 items, and has 0"),
+        (f'{{"end": true, "items": {"9" * 4_000}}}', "jsonl", f"says on line 1 that it has {'9' * 80} items, and"),
+        ('{"item_code": "A", "name": "a", "end": true}', "jsonl", "has an end line that is none, on line 1"),
         (WHOLE.encode("utf-16"), "jsonl", "is not UTF-8 on line 1"),
         (b'{"item_code": "A"}\n\xff\n', "jsonl", "is not UTF-8 on line 2"),
         ("<!doctype html>\n", "jsonl", "is HTML or XML"),
@@ -177,12 +196,28 @@ CSV = "item_code,name\nA,Kopi\nB,Teh\n#end,2\n"
         ("item_code,category\n#end,0\n", "csv", "has a header without name"),
         ("item_code;name\n#end;0\n", "csv", "has a header with the unknown item_code;name"),
         (CSV.replace("#end,2\n", ""), "csv", "ends after line 3 without its end line"),
-        (CSV.replace("#end,2", "#end,3"), "csv", "has 2 items before its end line, which says 3 on line 4"),
-        (CSV.replace("#end,2", "#end"), "csv", "has 2 items before its end line, which says  on line 4"),
+        (CSV.replace("#end,2", "#end,3"), "csv", "says on line 4 that it has 3 items, and has 2"),
+        (CSV.replace("#end,2", "#end"), "csv", "has an end line that is none, on line 4; expected #end,N"),
         (CSV.replace("#end,2", "#end,2,x"), "csv", "has an end line that is none"),
         (CSV + "C,Susu\n", "csv", "goes on after its end line, on line 5"),
         (CSV.replace("Teh", '"Teh'), "csv", "ends inside the quotes that are opened on line 3"),
-        (CSV.replace("Kopi", 'Ko"pi').replace("Teh", 'Te"h'), "csv", "has 1 items before its end line"),
+        (
+            CSV.replace("Kopi", 'Ko"pi').replace("Teh", 'Te"h'),
+            "csv",
+            "says on line 4 that it has 2 items, and has 1; before that, line 2 is not CSV (new-line character seen",
+        ),
+        (CSV.replace("Kopi", '1/2" pipe'), "csv", "ends inside the quotes that are opened on line 2"),
+        (CSV.replace("\n", "\r"), "csv", "has a header that is not CSV (new-line character seen in unquoted field)."),
+        (CSV.encode("utf-8-sig").decode("latin-1"), "csv", "has a header with the unknown ï»¿item_code; known"),
+        ("\ufeff\ufeff" + CSV, "csv", r"has a header with the unknown '\ufeffitem_code'; known"),
+        (CSV.replace(",", "\t"), "csv", r"has a header with the unknown 'item_code\tname'; known"),
+        (CSV.replace(",", ", "), "csv", "has a header with the unknown ' name'; known"),
+        (CSV.replace("\n", ",\n"), "csv", "has a header with the unknown ''; known"),
+        (CSV.replace("#end,2", "#end,two"), "csv", "has an end line that is none, on line 4"),
+        (CSV.replace("#end,2", "#end," + "2" * 50), "csv", "has an end line that is none, on line 4"),
+        (b"item_code,name\n\xed\xa0\x80,x\n#end,1\n", "csv", "is not UTF-8 on line 2"),
+        (CSV.encode("utf-16-le"), "csv", r"has a header with the unknown 'i\x00t\x00e"),
+        (b"\n" + CSV.replace("Teh", "Caf\u00e9").encode("latin-1"), "csv", "is not UTF-8 on line 4"),
     ],
 )
 def test_a_feed_that_is_not_whole_is_no_catalog(fetch: Fetch, content: str | bytes, kind: str, told: str) -> None:
@@ -212,6 +247,21 @@ def test_byte_order_marks_line_ends_and_gzip_change_nothing(fetch: Fetch) -> Non
     assert fetch(gzip.compress(WHOLE.encode())) == expected
 
 
+def test_what_spreadsheets_make_of_a_flag_is_one(fetch: Fetch) -> None:
+    cells = ["true", "TRUE", "", "false", "FALSE"]
+    rows = [[f"K-{number}", "Kopi", cell] for number, cell in enumerate(cells)]
+    items = fetch(csv_text(["item_code", "name", "is_active"], rows), "csv").items
+    assert [item.is_active for item in items] == [True, True, True, False, False]
+
+
+def test_there_is_an_end_to_items_although_each_is_small(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "_MOST_ROWS", 2)
+    assert codes(fetch(WHOLE)) == ["A", "B"]
+    for content in (json_lines([A, B, A]), "x\nx\nx\n"):
+        with pytest.raises(ProviderError, match="The feed items has more than 2 items"):
+            fetch(content)
+
+
 def test_of_two_lines_with_one_code_the_loser_is_told_by_its_line(fetch: Fetch) -> None:
     catalog = fetch(json_lines([A, {**A, "name": "Second"}, *([B] * 8), {**A, "is_active": False}]))
     assert [(item.name, item.provider_id) for item in catalog.items] == [("Kopi", "A"), ("Teh", "B")]
@@ -219,61 +269,11 @@ def test_of_two_lines_with_one_code_the_loser_is_told_by_its_line(fetch: Fetch) 
     assert lost == [("A", "line 0000002", "line 0000001"), ("A", "line 0000011", "line 0000001")]
 
 
-def test_without_a_folder_no_file_is_read(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CATA_FEED_FOLDER")
-    with pytest.raises(ProviderError, match=r"no folder for feeds is named here. Set CATA_FEED_FOLDER, or use a URL"):
-        fetch(WHOLE)
-
-
-def test_a_wrong_folder_is_told(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CATA_FEED_FOLDER", "relative")
-    with pytest.raises(ProviderError, match="CATA_FEED_FOLDER is 'relative', and there is no such folder"):
-        fetch(WHOLE)
-
-
-@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "/etc/passwd", "", "a\x00b", "a\nb", 5, "/"])
-def test_a_path_out_of_the_folder_is_no_option(path: object) -> None:
-    [problem] = FEED.option_problems({"source": path, "format": "jsonl"})
-    assert problem.startswith("source ")
-
-
 @pytest.mark.parametrize("url", ["http://exports.example.com/x", "ftp://x/y", "https://u:p@x/y", "https://x/y?token=1"])
 def test_a_url_that_may_not_be_asked_is_no_option(url: str) -> None:
     [problem] = FEED.option_problems({"source": url, "format": "jsonl"})
     assert problem.startswith("source ")
     assert url not in problem
-
-
-def test_links_lead_nowhere_but_inside(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text(WHOLE)
-    (folder / "real").write_text(WHOLE)
-    (folder / "within").symlink_to(folder / "real")
-    (folder / "out").symlink_to(tmp_path / "secret")
-    (folder / "up").symlink_to(tmp_path)
-    assert codes(from_file("within")) == ["A", "B"]
-    for path in ("out", "up/secret"):
-        with pytest.raises(ProviderError, match="leads out of the folder"):
-            from_file(path)
-
-
-def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "items").write_text(WHOLE)
-    (tmp_path / "link").symlink_to(folder)
-    monkeypatch.setenv("CATA_FEED_FOLDER", str(tmp_path / "link"))
-    assert codes(from_file("items")) == ["A", "B"]
-
-
-def test_what_is_no_file_is_told_and_never_waited_for(folder: Path) -> None:
-    os.mkfifo(folder / "pipe")
-    (folder / "loop").symlink_to(folder / "loop")
-    with pytest.raises(ProviderError, match="is no regular file"):
-        from_file("pipe")
-    (folder / "folder").mkdir()
-    with pytest.raises(ProviderError, match="is no regular file"):
-        from_file("folder")
-    for path in ("gone", "loop", "pipe/x"):
-        with pytest.raises(ProviderError, match="cannot be read"):
-            from_file(path)
 
 
 def test_a_url_without_token_is_asked_without(pos: FeedPos) -> None:
@@ -295,6 +295,20 @@ def test_a_feed_that_was_cut_is_asked_for_again(pos: FeedPos) -> None:
     assert codes(from_url(pos)) == ["A", "B"]
 
 
+def test_why_a_feed_was_given_up_is_told_with_its_line(pos: FeedPos) -> None:
+    pos.misbehave_for_ever(1, answer({"error": "export failed"}))
+    with pytest.raises(ProviderError, match=r"gave up after 5 tries; .* before that, line 1 has the unknown error"):
+        from_url(pos)
+
+
+@pytest.mark.parametrize("status", [203, 204, 206, 304])
+def test_only_200_is_a_feed(pos: FeedPos, status: int) -> None:
+    pos.misbehave_for_ever(1, answer(b"" if status in {204, 304} else WHOLE, status=status))
+    with pytest.raises(ProviderError, match=rf"HTTP {status} .*Expected 200"):
+        from_url(pos)
+    assert pos.pages_asked_for() == [1]
+
+
 def test_a_feed_that_is_broken_is_asked_for_once(pos: FeedPos) -> None:
     pos.misbehave_for_ever(1, answer(WHOLE + WHOLE, content_type="text/plain"))
     with pytest.raises(ProviderError, match=r"^The feed at http://127.0.0.1:\d+ goes on after its end line, on line 4"):
@@ -302,9 +316,9 @@ def test_a_feed_that_is_broken_is_asked_for_once(pos: FeedPos) -> None:
     assert pos.pages_asked_for() == [1]
 
 
-def test_a_sample_is_the_first_rows_and_needs_no_end(folder: Path, pos: FeedPos) -> None:
+def test_a_sample_is_the_first_rows_and_needs_no_end(feed_folder: Path, pos: FeedPos) -> None:
     rows = [{"item_code": f"{number:04}", "name": "Kopi"} for number in range(5_000)]
-    (folder / "items").write_text(json_lines(rows)[:-20])
+    (feed_folder / "items").write_text(json_lines(rows)[:-20])
     from_path = FEED.sample({"source": "items", "format": "jsonl"}, Secrets({}), AddressPolicy())
     pos.sell([Sold(f"{number:04}") for number in range(5_000)])
     sampled = FEED.sample(pos.options(), Secrets(pos.secrets()), pos.policy, Patience(pacing=Pacing(0)))

@@ -106,8 +106,16 @@ def test_a_gzip_stream_that_is_cut_is_told_as_cut(cut: int) -> None:
 def test_damaged_gzip_is_broken() -> None:
     packed = bytearray(gzip.compress(b"one\n" * 1_000))
     packed[-8] ^= 1
-    with pytest.raises(BrokenFeedError, match="says that it is gzip and is not"):
+    with pytest.raises(BrokenFeedError, match="is gzip, but damaged"):
         unpacked([bytes(packed)])
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+@pytest.mark.parametrize("rest", [b"\x00" * 512, b"garbage", b"\x1fx"])
+def test_what_follows_a_gzip_stream_and_is_none_is_broken(size: int, rest: bytes) -> None:
+    packed = gzip.compress(b"one\n") + rest
+    with pytest.raises(BrokenFeedError, match=r"goes on after its gzip stream with what is none|is gzip, but damaged"):
+        unpacked(packed[start : start + size] for start in range(0, len(packed), size))
 
 
 def test_a_bomb_is_ended_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ BEYOND_A_SCHEMA = (
     r"is among its own bundle_components",
     r"has an updated_at that is no time",
     r"has a quantity among its bundle_components that is no usable number",
-    r"has \d+ items before its end line, which says \d+ ",
+    r"says on line 1 that it has \d+(\.\d+)? items, and has \d+",
 )
 
 
