@@ -1,7 +1,9 @@
 """Whole feeds: from a URL and from a file, in both formats, right and wrong."""
 
 import asyncio
+import csv
 import gzip
+import io
 import json
 import re
 import tomllib
@@ -9,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog
@@ -136,6 +140,8 @@ def test_a_wrong_line_of_json_costs_itself_and_is_named(fetch: Fetch, line: str,
         ("X,x,yes,", "line 4 has a text as is_active; expected true or false"),
         ("X,x,true,[", "line 4 has a variant_options that is not JSON ("),
         ('X,"x"y,true,', "line 4 is not CSV ("),
+        ('X,5" x,"true,', "line 4 is not CSV (unexpected end of data)"),
+        (f"X,{'x' * 140_000},true,", "line 4 is not CSV (field larger than field limit (131072))"),
     ],
 )
 def test_a_wrong_line_of_csv_costs_itself_and_is_named(fetch: Fetch, line: str, reason: str) -> None:
@@ -147,6 +153,11 @@ def test_a_wrong_line_of_csv_costs_itself_and_is_named(fetch: Fetch, line: str, 
 
 
 WHOLE = json_lines([A, B])
+NAMES = st.text(
+    st.sampled_from('",\r\n\\ a#é🍜\u2028\x85\x1f')
+    | st.characters(exclude_characters="\x00", exclude_categories=["Cs"]),
+    min_size=1,
+).filter(lambda name: not name.isspace())
 END = '{"end": true, "items": N}'
 CSV = "item_code,name\nA,Kopi\nB,Teh\n#end,2\n"
 
@@ -239,6 +250,25 @@ def test_no_part_of_a_feed_is_taken_for_a_whole(fetch: Fetch, kind: str) -> None
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_a_feed_of_nothing_is_a_complete_catalog_of_nothing(fetch: Fetch, kind: str) -> None:
     assert fetch(json_lines([]) if kind == "jsonl" else csv_text(COLUMNS, []), kind) == Catalog(())
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(NAMES, max_size=6), kind=st.sampled_from(["jsonl", "csv"]), is_packed=st.booleans())
+def test_whatever_the_names_are_they_arrive_and_the_lines_are_counted_right(
+    fetch: Fetch, names: list[str], kind: str, *, is_packed: bool
+) -> None:
+    rows = [[f"K-{number}", name] for number, name in enumerate(names)]
+    text = io.StringIO(newline="")
+    if kind == "csv":
+        csv.writer(text).writerows([["item_code", "name"], *rows])
+    else:
+        text.writelines(f"{json.dumps(dict(zip(A, row, strict=True)), ensure_ascii=False)}\n" for row in rows)
+    line = text.getvalue().count("\n") + 1
+    end = f"#end,{len(rows) + 1}" if kind == "csv" else json.dumps({"end": True, "items": len(rows) + 1})
+    feed = f"{text.getvalue()}wrong\n{end}\n".encode()
+    catalog = fetch(gzip.compress(feed) if is_packed else feed, kind)
+    assert [(item.item_code, item.name) for item in catalog.items] == [tuple(row) for row in rows]
+    assert [rejection.provider_id for rejection in catalog.rejections] == [f"line {line}"]
 
 
 def test_byte_order_marks_line_ends_and_gzip_change_nothing(fetch: Fetch) -> None:

@@ -111,10 +111,10 @@ def test_damaged_gzip_is_broken() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 10_000])
-@pytest.mark.parametrize("rest", [b"\x00" * 512, b"garbage", b"\x1fx"])
+@pytest.mark.parametrize("rest", [b"\x00" * 512, b"garbage", b"x"])
 def test_what_follows_a_gzip_stream_and_is_none_is_broken(size: int, rest: bytes) -> None:
     packed = gzip.compress(b"one\n") + rest
-    with pytest.raises(BrokenFeedError, match=r"goes on after its gzip stream with what is none|is gzip, but damaged"):
+    with pytest.raises(BrokenFeedError, match="goes on after its gzip stream with what is none"):
         unpacked(packed[start : start + size] for start in range(0, len(packed), size))
 
 
