@@ -205,7 +205,7 @@ def _json(text: str) -> object:
     except ArithmeticError:
         raise ValueError("it holds a number that no catalog has") from None
     except ValueError as error:
-        raise ValueError(str(error)[:_EXCERPT]) from None
+        raise ValueError(str(error).partition(":")[0]) from None
     if end != len(text):
         raise ValueError(f"more than one value, from character {end + 1}")
     return value
