@@ -22,9 +22,8 @@ class TestLoyverse(ProviderConformance):
 
 
 class TestFeed(CatalogConformance):
-    """What `ProviderConformance` adds is about pages, which a feed has none of, and unknown fields, which it refuses.
-
-    Both, and a sample's first rows, are in `test_feed`.
+    """What `ProviderConformance` adds is about pages, which a feed has none of, and about unknown fields and odd times,
+    which cost their item here: whoever writes a feed can correct it (`test_feed`, `test_feed_rows`).
     """
 
     server_class = FeedPos
@@ -40,6 +39,11 @@ class TestCsvFeed(CatalogConformance):
     @PARAMETRIZED("name", ["Kopi\u0000Susu", "", "   ", None], ids=repr)
     def test_a_name_that_is_none_costs_its_own_product_only(self, pos: PosServer, name: object) -> None:
         super().test_a_name_that_is_none_costs_its_own_product_only(pos, name)
+
+    @PARAMETRIZED("field", ["description", "category", "image"])
+    @PARAMETRIZED("text", ["https://kopi\u0000susu"], ids=ascii)
+    def test_a_text_that_no_database_stores_never_arrives(self, pos: PosServer, field: str, text: str) -> None:
+        super().test_a_text_that_no_database_stores_never_arrives(pos, field, text)
 
     @PARAMETRIZED("code", ["K\u0000", "k" * (MAX_ITEM_CODE_BYTES + 1)], ids=repr)
     def test_a_code_that_cannot_be_one_costs_its_own_product_only(self, pos: PosServer, code: object) -> None:
