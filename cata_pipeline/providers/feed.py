@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -168,18 +167,18 @@ class _Gathered:
 
     def catalog(self) -> Catalog:
         """The items by code; of two lines with one code the active one, then the newest, then the first counts."""
-        counts = Counter(item.item_code for item in self._items)
-        repeated = {code for code, count in counts.items() if count > 1}
-        if not repeated:
-            return Catalog(unite(self._items)[0], tuple(self._rejections))
-        # Only for these the line tells which one lost; it must not be what an item is known by.
-        named = (
-            item._replace(provider_id=f"line {line:07}") if item.item_code in repeated else item
-            for item, line in zip(self._items, self._lines, strict=True)
-        )
-        united, duplicates = unite(named)
-        items = (item._replace(provider_id=item.item_code) if item.item_code in repeated else item for item in united)
-        return Catalog(tuple(items), tuple(self._rejections), duplicates)
+        united, duplicates = unite(self._items)
+        if duplicates:
+            # Only for these the line tells which one lost; it must not be what an item is known by.
+            repeated = {duplicate.item_code for duplicate in duplicates}
+            united, duplicates = unite(
+                item._replace(provider_id=f"line {line:07}") if item.item_code in repeated else item
+                for item, line in zip(self._items, self._lines, strict=True)
+            )
+            united = tuple(
+                item._replace(provider_id=item.item_code) if item.item_code in repeated else item for item in united
+            )
+        return Catalog(united, tuple(self._rejections), duplicates)
 
     def _take_all(self, records: Iterator[tuple[int, bytes]]) -> None:
         for line, record in records:

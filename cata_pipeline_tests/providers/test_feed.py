@@ -299,7 +299,9 @@ def test_of_two_lines_with_one_code_the_loser_is_told_by_its_line(fetch: Fetch) 
     assert lost == [("A", "line 0000002", "line 0000001"), ("A", "line 0000011", "line 0000001")]
 
 
-@pytest.mark.parametrize("url", ["http://exports.example.com/x", "ftp://x/y", "https://u:p@x/y", "https://x/y?token=1"])
+@pytest.mark.parametrize(
+    "url", ["http://exports.example.com/x", "ftp://x/y", "file:///etc/passwd", "https://u:p@x/y", "https://x/y?token=1"]
+)
 def test_a_url_that_may_not_be_asked_is_no_option(url: str) -> None:
     [problem] = FEED.option_problems({"source": url, "format": "jsonl"})
     assert problem.startswith("source ")
