@@ -5,8 +5,6 @@ Change this module when it is fetched differently. Which files may be read is `f
 one. It is read as it arrives: nothing holds the file, and a row is an item before the next one is looked at.
 """
 
-import asyncio
-import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -24,14 +22,12 @@ from cata_pipeline.providers.feed_file import chunks_of_file
 from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, Format, parse_options
 from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
-from cata_pipeline.providers.http import Call, JsonClient, Patience
+from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
 from cata_pipeline.providers.json_body import CutBodyError
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import UnusableRowError, shown
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
-
-_log = logging.getLogger(__name__)
 
 _TOKEN = "token"  # noqa: S105 the name of a key
 _SAMPLE_ROWS = 100
@@ -45,18 +41,14 @@ def fetch_catalog(
     options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None
 ) -> Catalog:
     """The whole feed as a catalog; blocks. Raises `ProviderError` when the options are wrong or it is not whole."""
-    gathered = _gathered(options, secrets, policy, patience, None)
-    catalog = gathered.catalog()
-    _log.debug("feed: %d rows, %d items, %d rejected", gathered.rows, len(catalog.items), len(catalog.rejections))
-    return catalog
+    return _gathered(options, secrets, policy, patience, None).catalog()
 
 
 def sample_catalog(
     options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None
 ) -> Sample:
     """What the first rows of the feed map to; raises `ProviderError`."""
-    catalog = _gathered(options, secrets, policy, patience, _SAMPLE_ROWS).catalog()
-    return Sample(catalog.items, catalog.rejections, catalog.warnings)
+    return Sample.of(_gathered(options, secrets, policy, patience, _SAMPLE_ROWS).catalog())
 
 
 FEED = Provider(
@@ -78,7 +70,7 @@ def _gathered(
     if isinstance(parsed.source, PurePosixPath):
         return _from_file(parsed.source, parsed.format, most_rows)
     patience = (patience or Patience()).within(parsed)
-    return asyncio.run(_from_url(parsed.source, parsed, secrets, policy, patience, most_rows))
+    return completed(_from_url(parsed.source, parsed, secrets, policy, patience, most_rows))
 
 
 async def _from_url(
