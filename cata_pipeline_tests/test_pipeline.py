@@ -3,38 +3,31 @@
 import itertools
 import json
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler
-from importlib import resources
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import URL
 
 from cata_pipeline.buckets import Bucket, Created
-from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.errors import UsageError
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
 from cata_pipeline.pipeline import Pipeline
-from cata_pipeline.providers.conformance.scripted_server import Answer, ScriptedServer, answer, closed_port, running
-from cata_pipeline.providers.pacing import OF_THIS_PROCESS
-from cata_pipeline.settings import Endpoint, Settings
+from cata_pipeline.providers.conformance.scripted_server import Answer, ScriptedServer, answer, closed_port
+from cata_pipeline.settings import Endpoint
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline_tests.images.pictures import draw
+from cata_pipeline_tests.tenant_fleet import LOOPBACK, PASSWORD, TenantFleet, open_fleet
 
-LOOPBACK = ip_address("127.0.0.1")
 PRODUCTS, TOKEN, PICTURE = "/api/v2/GetProducts", "/oauth/token", "/latte.jpg"
-SECRET, ISSUED, PASSWORD = "s3cret-of-the-shop", "t0ken-of-the-shop", "hunter2"
+SECRET, ISSUED = "s3cret-of-the-shop", "t0ken-of-the-shop"
 SECRETS = re.compile(f"{SECRET}|{ISSUED}|{PASSWORD}")
 MERCHANT_ROWS = """
 INSERT INTO items (item_code, original_name, name, base_price, main_image_url)
@@ -68,21 +61,11 @@ class Till(ScriptedServer):
         return f"{self.origin}{PICTURE}"
 
 
-@dataclass
-class Fleet:
-    """Tenants with databases of their own on the embedded servers, and the settings that lead there."""
-
-    servers: EmbeddedServers
-    settings: Settings
-    closing: ExitStack
-    databases: dict[str, URL] = field(default_factory=dict)
+class Fleet(TenantFleet):
+    """Tenants whose POS is a till."""
 
     def till(self, *rows: object) -> Till:
-        return self.closing.enter_context(running(Till(*rows)))
-
-    def pipeline(self, *tills: ScriptedServer) -> Pipeline:
-        endpoints = frozenset(Endpoint(LOOPBACK, till.port) for till in tills)
-        return Pipeline(replace(self.settings, private_endpoints=endpoints))
+        return self.run(Till(*rows))
 
     def add(
         self,
@@ -94,68 +77,17 @@ class Fleet:
         credentials: str = "env:SHOP",
         database_url: str | None = None,
     ) -> str:
-        """Register a tenant whose database has the reference schema and these rows; returns its id."""
-        if database_url is None:
-            url = self.settings.tenant_database.url(tenant_id)
-            assert url.database
-            self.servers.create_database(url.database)
-            self.databases[tenant_id] = url
-            text = resources.files("cata_pipeline.demo").joinpath("tenant_schema_postgresql.sql").read_text()
-            self.sql(tenant_id, f"{text if schema else ''};{rows}")
         options = {"store_url": origin, "token_url": f"{origin}{TOKEN}", "request_budget_seconds": 1}
         tenant = Tenant(tenant_id, "iseller", credentials, database_url, options)
-        self.pipeline().registry.import_tenants([tenant])
-        return tenant_id
-
-    def sql(self, tenant_id: str, statement: str) -> None:
-        engine = sa.create_engine(self.databases[tenant_id], poolclass=sa.NullPool)
-        with engine.begin() as connection:
-            connection.exec_driver_sql(statement)
-
-    def rows(self, tenant_id: str, statement: str) -> list[Any]:
-        engine = sa.create_engine(self.databases[tenant_id], poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(sa.text(statement))]
-
-    def everything(self, tenant_id: str) -> dict[str, list[Any]]:
-        """Every row of every table of a tenant, with the transaction that wrote it."""
-        tables = self.rows(tenant_id, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-        return {table: self.rows(tenant_id, f"SELECT xmin::text, * FROM {table} ORDER BY 2") for (table,) in tables}
-
-    def names(self, tenant_id: str) -> dict[str, str]:
-        return dict(self.rows(tenant_id, "SELECT item_code, name FROM items"))
-
-    def control(self, statement: str, **values: object) -> list[Any]:
-        with self.pipeline().control.connect() as connection:
-            return list(connection.execute(sa.text(statement), values))
+        return self.register(tenant, schema=schema, rows=rows)
 
 
 @pytest.fixture(scope="module")
 def fleet(servers: EmbeddedServers) -> Iterator[Fleet]:
-    """One control database and two buckets for this module; each test has tenants of its own."""
-    number = next(_numbers)
-    for name in (f"pipeline-images-{number}", f"pipeline-snapshots-{number}"):
-        servers.create_bucket(name)
-    servers.create_database(f"pipeline_control_{number}")
-    control = servers.postgresql_url(f"pipeline_control_{number}").set(password=PASSWORD)
-    template = servers.postgresql_url("pipeline_TENANT").set(password=PASSWORD)
-    settings = Settings.from_environment(
-        {
-            "CATA_DATABASE_URL": control.render_as_string(hide_password=False),
-            "CATA_TENANT_DATABASE_URL": template.render_as_string(hide_password=False).replace("TENANT", "{tenant}"),
-            "CATA_IMAGE_BUCKET": f"pipeline-images-{number}",
-            "CATA_SNAPSHOT_BUCKET": f"pipeline-snapshots-{number}",
-            "STORAGE_EMULATOR_HOST": servers.gcs_origin,
-        }
-    )
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as closing:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
+    """The same for all tests of this module; each has tenants of its own."""
+    with pytest.MonkeyPatch.context() as patch, open_fleet(servers, Fleet) as fleet:
         patch.setenv("SHOP", json.dumps({"api_key": "shop", "api_secret": SECRET}))
-        # What a POS may be asked in a second is no matter of these tests.
-        patch.setattr(OF_THIS_PROCESS, "_interval", 0.0)
-        yield Fleet(servers, settings, closing)
-    open_control_database(settings.control_database).dispose()
+        yield fleet
 
 
 @pytest.fixture
@@ -203,7 +135,7 @@ FAULTS = {
     "database-is-down": ("The tenant database .* cannot be reached", "refused", "Check its URL and that it runs"),
     "database-is-absent": (
         "cannot be reached",
-        'database "pipeline_database-is-absent" does not exist',
+        r'database "pipeline_\d+_database-is-absent" does not exist',
         "Check its URL",
     ),
     "unset-credentials": ("env:NOBODY_SET_THIS", "not set here", "Set NOBODY_SET_THIS"),
