@@ -157,6 +157,23 @@ def test_reasons_of_runs_are_added_without_writing_the_table_anew_and_older_code
         assert [tuple(row) for row in rows] == [(None, None)] * 2
 
 
+def test_refresh_tokens_are_kept_and_a_process_of_the_version_before_reads_none_before_it_exchanges(
+    empty: URL,
+) -> None:
+    engine = database._engine(empty)
+    keep = "INSERT INTO provider_tokens (tenant_id, first_sha256, sealed) VALUES ('kopi', 'f', 's')"
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        connection.execute(sa.text(keep))
+    with open_control_database(empty).connect() as connection:
+        kept = connection.execute(sa.text("SELECT tenant_id, first_sha256, sealed, generation FROM refresh_tokens"))
+        assert [tuple(row) for row in kept] == [("kopi", b"f", b"s", 1)]
+        with pytest.raises(sa.exc.ProgrammingError, match="provider_tokens"):
+            connection.execute(sa.text("SELECT sealed FROM provider_tokens"))
+
+
 def test_every_revision_can_be_taken_back(empty: URL) -> None:
     engine = open_control_database(empty)
     with engine.begin() as connection:

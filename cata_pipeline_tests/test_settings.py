@@ -4,6 +4,7 @@ import ipaddress
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from cata_pipeline.errors import SettingsError
 from cata_pipeline.settings import Endpoint, Settings, feed_folder, parse_tenant_database_url, resync_timezone
@@ -38,6 +39,14 @@ def test_token_keys_are_read_in_order_and_never_shown() -> None:
     settings = Settings.from_environment({**COMPLETE, "CATA_TOKEN_KEYS": f"{first}, {second}"})
     assert settings.token_keys == (first, second)
     assert first not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "text", [f"{'A' * 43}=", f"{'A' * 43}=====", f"{'_-' * 21}A=", f"{'/+' * 21}A=", f"A\t{'A' * 42}="]
+)
+def test_every_token_key_that_is_accepted_can_seal(text: str) -> None:
+    for key in Settings.from_environment({**COMPLETE, "CATA_TOKEN_KEYS": text}).token_keys:
+        Fernet(key).encrypt(b"token")
 
 
 def test_four_variables_are_enough() -> None:

@@ -65,13 +65,14 @@ tenant_runs = sa.Table(
     sa.Index(None, "tenant_id", "kind", "finished_at"),
 )
 
-provider_tokens = sa.Table(
-    "provider_tokens",
+refresh_tokens = sa.Table(
+    "refresh_tokens",
     metadata,
     sa.Column("tenant_id", sa.Text, primary_key=True),
-    sa.Column("first_sha256", pg.BYTEA, nullable=False, comment="of the token that the account was connected with"),
+    sa.Column("first_sha256", pg.BYTEA, primary_key=True, comment="of the token that the account was connected with"),
+    sa.Column("generation", sa.BigInteger, nullable=False, comment="how many exchanges since the first token"),
     sa.Column("sealed", pg.BYTEA, nullable=False, comment="the token to exchange next, sealed with CATA_TOKEN_KEYS"),
-    sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
+    sa.Column("given_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="when the provider gave it"),
 )
 
 stale_items = sa.Table(

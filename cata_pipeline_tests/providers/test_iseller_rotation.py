@@ -1,5 +1,6 @@
 """iSeller's rotating refresh token: exchanged once, kept before it is relied on, and told to nobody."""
 
+import hashlib
 import logging
 
 import pytest
@@ -14,10 +15,11 @@ from cata_pipeline.providers.http import Patience
 from cata_pipeline.providers.iseller import ISELLER
 from cata_pipeline.providers.pacing import Pacing
 from cata_pipeline.providers.secrets import Secrets
-from cata_pipeline.tenants.tokens import TokenStore
+from cata_pipeline.tenants.tokens import Chain, TokenStore
 from cata_pipeline_tests.providers.iseller_pos import TOKEN, ISellerPos
 
 FIRST = "refresh-0"
+CHAIN = Chain("kopi", hashlib.sha256(FIRST.encode()).digest())
 KEY = Fernet.generate_key().decode()
 
 
@@ -28,7 +30,7 @@ class RotatingPos(ISellerPos):
         super().__init__()
         self.valid = FIRST
         self.exchanged = 0
-        self.kept_when_asked: list[str] = []
+        self.kept_when_asked: list[tuple[int, str]] = []
         self.store: TokenStore | None = None
 
     def other(self, received: Received) -> Answer:
@@ -42,7 +44,7 @@ class RotatingPos(ISellerPos):
 
     def page_asked_for(self, received: Received) -> int | None:
         if self.store and "/GetProducts" in received.path:
-            self.kept_when_asked.append(self.store._kept("kopi", FIRST) or "")
+            self.kept_when_asked.append(self.store.kept(CHAIN) or (0, ""))
         return super().page_asked_for(received)
 
     def fetch(self, store: TokenStore) -> Catalog:
@@ -68,7 +70,7 @@ def test_the_next_token_is_on_record_before_the_access_token_is_used(store: Toke
     with running(RotatingPos()) as pos:
         pos.store = store
         pos.fetch(store)
-        assert set(pos.kept_when_asked) == {"refresh-1"}
+        assert set(pos.kept_when_asked) == {(1, "refresh-1")}
 
 
 def test_a_token_that_is_refused_says_to_connect_the_store_again_and_tells_no_secret(
