@@ -4,17 +4,17 @@
 Manager. Add a scheme here when secrets live somewhere else. A secret never leaves as part of a message.
 """
 
-import base64
 import json
 import os
 import re
 from collections.abc import Mapping
 
 from cata_pipeline.errors import TenantError
+from cata_pipeline.tenants.secret_manager import SecretManager, SecretUnreadableError, secret_manager_of_this_machine
 
 _ENVIRONMENT = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
-_GCP_SECRET = re.compile(r"gcp-secret:(projects/[^/\s]+/secrets/[^/\s]+)(/versions/[^/\s]+)?")
-_SECRET_MANAGER = "https://secretmanager.googleapis.com/v1"  # noqa: S105 an address, not a secret
+# Only what Google's names are made of: nothing in a reference may lead to another path.
+_GCP_SECRET = re.compile(r"gcp-secret:(projects/[A-Za-z0-9][\w.:-]*/secrets/[\w-]+)(/versions/[\w-]+)?", re.ASCII)
 EXPECTED = "env:NAME or gcp-secret:projects/PROJECT/secrets/SECRET"
 
 
@@ -29,8 +29,10 @@ def is_reference(text: str) -> bool:
     return bool(_ENVIRONMENT.fullmatch(text) or _GCP_SECRET.fullmatch(text))
 
 
-def resolve(reference: str, environ: Mapping[str, str] | None = None) -> str:
-    """The secret text that `reference` names.
+def resolve(
+    reference: str, environ: Mapping[str, str] | None = None, *, secret_manager: SecretManager | None = None
+) -> str:
+    """The secret text that `reference` names, from this process's environment or Secret Manager unless told otherwise.
 
     Raises `CredentialsError` when it names nothing; the message holds the reference, never the secret.
     """
@@ -40,18 +42,28 @@ def resolve(reference: str, environ: Mapping[str, str] | None = None) -> str:
             raise CredentialsError(f"{reference} names an environment variable that is not set here. Set {match[1]}.")
         return value
     if match := _GCP_SECRET.fullmatch(reference):
-        return _gcp_secret(match[1] + (match[2] or "/versions/latest"))
+        try:
+            return (secret_manager or secret_manager_of_this_machine()).read(
+                match[1] + (match[2] or "/versions/latest")
+            )
+        except SecretUnreadableError as error:
+            raise CredentialsError(f"{reference} cannot be read: {error}") from error
     raise CredentialsError(f"The reference has none of the known forms; expected {EXPECTED}.")
 
 
 def resolve_keys(
-    reference: str, keys: tuple[str, ...], environ: Mapping[str, str] | None = None, *, optional: tuple[str, ...] = ()
+    reference: str,
+    keys: tuple[str, ...],
+    environ: Mapping[str, str] | None = None,
+    *,
+    optional: tuple[str, ...] = (),
+    secret_manager: SecretManager | None = None,
 ) -> dict[str, str]:
     """The secret as a JSON object with at least these keys, each a non-empty text, and the optional ones it has.
 
     Raises `CredentialsError` that lists every missing key.
     """
-    text = resolve(reference, environ)
+    text = resolve(reference, environ, secret_manager=secret_manager)
     try:
         secret = json.loads(text)
     except ValueError:
@@ -66,23 +78,3 @@ def resolve_keys(
             f"{reference} lacks {', '.join(missing)}; expected a JSON object with {', '.join(keys)}."
         )
     return {key: secret[key] for key in needed}
-
-
-def _gcp_secret(version: str) -> str:
-    import google.auth
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession
-    from requests import RequestException
-
-    try:
-        default_credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        with AuthorizedSession(default_credentials) as session:
-            reply = session.get(f"{_SECRET_MANAGER}/{version}:access", timeout=30)
-    except (GoogleAuthError, RequestException) as error:
-        raise CredentialsError(f"gcp-secret:{version} cannot be read: {type(error).__name__}.") from error
-    if not reply.ok:
-        raise CredentialsError(
-            f"gcp-secret:{version} cannot be read: Secret Manager answered {reply.status_code}."
-            " Check that it exists and that this service account has roles/secretmanager.secretAccessor."
-        )
-    return base64.b64decode(reply.json()["payload"]["data"]).decode().strip()

@@ -18,6 +18,7 @@ SECRET = "hunter2-hunter2"
         "gcp-secret:projects/p/secrets/s",
         "gcp-secret:projects/my-project/secrets/kopi_kita/versions/7",
         "gcp-secret:projects/p/secrets/s/versions/latest",
+        "gcp-secret:projects/example.com:p-1/secrets/s",
     ],
 )
 def test_a_reference_has_a_known_form(text: str) -> None:
@@ -39,6 +40,11 @@ def test_a_reference_has_a_known_form(text: str) -> None:
         "gcp-secret:projects/p/secrets/",
         "gcp-secret:projects/p/secrets/s/versions/",
         "gcp-secret:projects/p/secrets/s/versions/1/extra",
+        "gcp-secret:projects/../secrets/s",
+        "gcp-secret:projects/p/secrets/..",
+        "gcp-secret:projects/p/secrets/s?x=",
+        "gcp-secret:projects/p/secrets/s%2Fversions",
+        "gcp-secret:projects/p@evil.example/secrets/s",
         "file:/etc/secret",
     ],
 )
