@@ -7,6 +7,7 @@ not stop the others. How a step works belongs to its package; how a run is start
 
 import logging
 import time
+import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,8 +21,9 @@ from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.batch import each_served
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
+from cata_pipeline.concealment import Concealed
 from cata_pipeline.control.database import ControlDatabaseError, open_control_database
-from cata_pipeline.errors import UNFORESEEN, CataError, UsageError
+from cata_pipeline.errors import UNFORESEEN, CataError, TenantError, UsageError
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
@@ -136,17 +138,17 @@ class Pipeline:
         `stop` ends it before its next step; a transaction that has begun is not disturbed.
         """
         started, stop = datetime.now(UTC), stop or Stop()
-        outcome = SyncOutcome(tenant_id)
+        outcome, concealed = SyncOutcome(tenant_id), self._concealed()
         try:
             tenant = self.registry.tenant(tenant_id)
             with tenant_lock(self.control, tenant_id, "sync", run_id, wait_seconds=lock_wait_seconds) as lock:
                 stop.check()
-                for outcome in self._steps(tenant, order, run_id, lock, stop):  # noqa: B007 keeps the furthest step
+                for outcome in self._steps(tenant, order, run_id, lock, stop, concealed):  # noqa: B007 keeps the furthest step
                     pass
                 if outcome.report and not order.dry_run:
                     outcome = self._with_stale(outcome, outcome.report, started)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
-            outcome = replace(outcome, error=_explain(tenant_id, error), error_kind=_kind(error))
+            outcome = replace(outcome, error=_explain(tenant_id, error, concealed), error_kind=_kind(error))
         if not order.dry_run:
             self._record("sync", started, run_id, outcome)
         _log("synced", outcome)
@@ -185,7 +187,8 @@ class Pipeline:
                 )
             outcome = replace(outcome, result=result)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
-            outcome = replace(outcome, error=_explain(tenant_id, error), error_kind=_kind(error))
+            told = _explain(tenant_id, error, self._concealed())
+            outcome = replace(outcome, error=told, error_kind=_kind(error))
         self._record("images", started, run_id, outcome)
         _log("copied the pictures of", outcome)
         return outcome
@@ -228,8 +231,15 @@ class Pipeline:
     def sample(self, tenant_id: str) -> Sample:
         """What the first page of a tenant's POS maps to; writes nothing. Raises `TenantError` or `UsageError`."""
         tenant = self.registry.tenant(tenant_id)
-        provider = provider_named(tenant.provider)
-        return provider.sample(tenant.options, self._secrets(tenant, provider, "providers check"), self.policy)
+        provider, concealed = provider_named(tenant.provider), self._concealed()
+        try:
+            secrets = self._secrets(tenant, provider, "providers check", concealed)
+            return provider.sample(tenant.options, secrets, self.policy)
+        except Exception as error:
+            told = _explain(tenant_id, error, concealed)
+            if isinstance(error, CataError) and told == str(error):
+                raise
+            raise TenantError(told) from None
 
     def changes(self, tenant_id: str, item_code: str | None = None) -> Iterator[tuple[TenantRun, Change]]:
         """Every change that syncs made to a tenant's tables (or to one item), the newest sync first.
@@ -242,7 +252,7 @@ class Pipeline:
                 yield run, change
 
     def _steps(
-        self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock, stop: Stop
+        self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock, stop: Stop, concealed: Concealed
     ) -> Iterator[SyncOutcome]:
         """Fetch, snapshot, reconcile; yields the outcome so far after each, so that an error keeps what was done."""
         outcome = SyncOutcome(tenant.id)
@@ -250,7 +260,7 @@ class Pipeline:
         database = self.tenant_database(tenant)
         if order.fetch and order.from_snapshot is None:
             started = time.monotonic()
-            snapshot = self._fetch(tenant, run_id)
+            snapshot = self._fetch(tenant, run_id, concealed)
             outcome = replace(outcome, fetched=True, seconds_fetch=time.monotonic() - started)
         else:
             snapshots = self.snapshots
@@ -276,20 +286,26 @@ class Pipeline:
             )
             yield replace(outcome, report=report)
 
-    def _fetch(self, tenant: Tenant, run_id: str) -> Snapshot:
+    def _fetch(self, tenant: Tenant, run_id: str, concealed: Concealed) -> Snapshot:
         provider = provider_named(tenant.provider)
-        catalog = provider.fetch(tenant.options, self._secrets(tenant, provider, run_id), self.policy)
+        secrets = self._secrets(tenant, provider, run_id, concealed)
+        catalog = provider.fetch(tenant.options, secrets, self.policy)
         return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id, now=datetime.now(UTC))
 
-    def _secrets(self, tenant: Tenant, provider: Provider, run_id: str) -> Secrets:
+    def _concealed(self) -> Concealed:
+        """What no message about a tenant may tell; its own secrets are added as they are met."""
+        return Concealed(*self.settings.token_keys)
+
+    def _secrets(self, tenant: Tenant, provider: Provider, run_id: str, concealed: Concealed) -> Secrets:
         rotating = provider.rotating_key
         optional = (*provider.optional_keys, *([rotating] if rotating else []))
         found = credentials.resolve_keys(tenant.credentials, provider.credential_keys, optional=optional)
         first = found.pop(rotating, None) if rotating else None
         if first is None:
-            return Secrets(found)
+            return Secrets(found, concealed=concealed)
+        concealed.add(first)
         tokens = TokenStore(self.control, self.settings.token_keys)
-        return Secrets(found, lambda: tokens.held(tenant.id, first, run_id))
+        return Secrets(found, lambda: tokens.held(tenant.id, first, run_id), concealed)
 
     def _with_stale(self, outcome: SyncOutcome, report: ReconcileReport, now: datetime) -> SyncOutcome:
         """The outcome with its longest stale items, once the record of stale items is in step with its report.
@@ -306,7 +322,8 @@ class Pipeline:
         except (sa.exc.SQLAlchemyError, CataError) as error:
             stale = []
             warnings.append(
-                f"The rows are written, but which items are stale is not on record: {_explain(tenant_id, error)}"
+                f"The rows are written, but which items are stale is not on record:"
+                f" {_explain(tenant_id, error, self._concealed())}"
             )
         report = replace(report, warnings=(*report.warnings, *warnings))
         return replace(outcome, report=report, stale=tuple(stale))
@@ -338,17 +355,19 @@ class Pipeline:
                 with attempt:
                     self.history.record(run)
         except (sa.exc.SQLAlchemyError, CataError) as error:
-            told = _explain(outcome.tenant_id, error)
+            told = _explain(outcome.tenant_id, error, self._concealed())
             logger.error("What became of %s cannot be recorded: %s", outcome.tenant_id, told)  # noqa: TRY400 says it all
 
 
-def _explain(tenant_id: str, error: Exception) -> str:
+def _explain(tenant_id: str, error: Exception, concealed: Concealed) -> str:
     if isinstance(error, CataError):
-        return str(error)
+        return concealed.without(str(error))
     if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
         reason = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip().partition("\n")[0]
         return f"The control database went away: {reason.rstrip('.')}. Check that it runs, then start again."
-    logger.error("Tenant %s failed in a way nobody foresaw", tenant_id, exc_info=error)
+    # As text: an exception nobody foresaw may quote whatever it stumbled over.
+    trace = concealed.without("".join(traceback.format_exception(error)).rstrip())
+    logger.error("Tenant %s failed in a way nobody foresaw\n%s", tenant_id, trace)
     return (
         f"Unexpected {type(error).__name__}; the log of this run has the trace. Nothing else of the batch is affected."
     )

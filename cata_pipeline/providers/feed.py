@@ -23,7 +23,7 @@ from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, Format, p
 from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
-from cata_pipeline.providers.json_body import CutBodyError
+from cata_pipeline.providers.json_body import CutBodyError, named
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import UnusableRowError, shown
 from cata_pipeline.providers.secrets import Secrets
@@ -88,7 +88,7 @@ async def _from_url(
     async def read(reply: httpx.Response) -> _Gathered:
         encoding = reply.headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
-            raise BrokenFeedError(f"is encoded as {encoding[:80]}, although only gzip was offered")
+            raise BrokenFeedError(f"is encoded as {named(encoding)}, although only gzip was offered")
         if reply.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
             raise BrokenFeedError("is HTML, such as a login page")
         gathered = _Gathered(options.format, most_rows, must_be_gzip="gzip" in encoding)
@@ -102,7 +102,7 @@ async def _from_url(
 
     call = Call("The feed", "GET", url, token=token, headers={"Accept": "*/*"})
     try:
-        async with JsonClient(policy, patience, secrets.values()) as client:
+        async with JsonClient(policy, patience, secrets) as client:
             return await client.receive(call, read)
     except BrokenFeedError as error:
         raise ProviderError(f"The feed at {origin_of(url)} {error}. {_NOTHING_TAKEN}") from None

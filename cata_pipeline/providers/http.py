@@ -6,22 +6,23 @@ formats belong to the provider's own module.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
-from urllib.parse import quote, quote_plus
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
+from cata_pipeline.concealment import Concealed
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_object
 from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
+from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
 
 Body = TypeVar("Body")
@@ -129,21 +130,23 @@ def completed(fetch: Coroutine[object, None, Answer]) -> Answer:
 class JsonClient:
     """One provider's connections during one fetch; an asynchronous context manager.
 
-    Texts given to `conceal` never become part of a message. `account` is what the vendor counts requests by, where that
-    is not the origin.
+    The values of `secrets` and texts given to `conceal` never become part of a message. `account` is what the vendor
+    counts requests by, where that is not the origin.
     """
 
     def __init__(
-        self, policy: AddressPolicy, patience: Patience, secrets: Iterable[str] = (), account: str | None = None
+        self,
+        policy: AddressPolicy,
+        patience: Patience,
+        secrets: Mapping[str, str] | None = None,
+        account: str | None = None,
     ) -> None:
         self._policy = policy
         self._patience = patience
         self._account = account
         self._network = GuardedNetwork(policy)
         self._http = guarded_client(self._network)
-        self._secrets: set[str] = set()
-        for secret in secrets:
-            self.conceal(secret)
+        self._concealed = secrets.concealed if isinstance(secrets, Secrets) else Concealed(*(secrets or {}).values())
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -167,12 +170,12 @@ class JsonClient:
                 self._network.close()
 
     def conceal(self, secret: str) -> None:
-        """Never quote a text that holds this secret, nor one that holds it as a URL or a form would."""
-        self._secrets |= {secret, quote(secret, safe=""), quote_plus(secret)} - {""}
+        """Never quote a text that holds this secret, in whatever spelling."""
+        self._concealed.add(secret)
 
     def quoted(self, text: object) -> str:
         """The first words of something the provider said, fit for a message; empty when there is nothing fit."""
-        if not isinstance(text, str) or any(secret in text for secret in self._secrets):
+        if not isinstance(text, str) or self._concealed.is_told_by(text):
             return ""
         words = "".join(character if character.isprintable() else " " for character in text).split()
         return " ".join(words)[:_EXCERPT_CHARACTERS]
@@ -275,7 +278,7 @@ class JsonClient:
     async def _raise_for_status(self, reply: httpx.Response, subject: str, deadline: asyncio.Timeout) -> None:
         status = reply.status_code
         said = await self._said(reply)
-        found = f"HTTP {status} ({reply.headers.get('content-type', 'no content type')[:80]}){said}"
+        found = f"HTTP {status} ({self.quoted(reply.headers.get('content-type')) or 'no content type'}){said}"
         if status in _TRANSIENT or status >= _FIRST_SERVER_ERROR:
             seconds = _rest_asked_for(reply.headers, self._patience.now())
             left = (deadline.when() or 0.0) - asyncio.get_running_loop().time()

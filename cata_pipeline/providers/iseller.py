@@ -72,7 +72,7 @@ async def _sample(
     options: ISellerOptions, secrets: Mapping[str, str], policy: AddressPolicy, patience: Patience
 ) -> Sample:
     gathered = _Gathered(options.empty_sku)
-    async with JsonClient(policy, patience, secrets.values()) as client:
+    async with JsonClient(policy, patience, secrets) as client:
         page = await _Store(client, options, secrets).page(1, track_inventory=False)
     gathered.take(page.rows)
     return Sample.of(gathered.catalog())
@@ -83,7 +83,7 @@ async def _catalog(
 ) -> Catalog:
     """The catalog of both passes."""
     gathered = _Gathered(options.empty_sku)
-    async with JsonClient(policy, patience, secrets.values()) as client:
+    async with JsonClient(policy, patience, secrets) as client:
         store = _Store(client, options, secrets)
         # `track_inventory` filters: with true, a store that tracks no stock answers with no product at all.
         for track_inventory in (False, True):

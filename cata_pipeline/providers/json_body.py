@@ -12,6 +12,7 @@ from typing import NoReturn
 import httpx
 
 MAX_BODY_BYTES = 32 * 2**20
+_LONGEST_NAMED = 80
 _LONGEST_INDENT = 1024
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _JSON_TYPES = frozenset({"", "application/json", "text/json"})
@@ -33,12 +34,17 @@ async def json_object(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> dic
     """
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _JSON_TYPES and not media_type.endswith("+json"):
-        raise BadBodyError(f"is {media_type[:80]} instead of JSON")
+        raise BadBodyError(f"is {named(media_type)} instead of JSON")
     encoding = reply.headers.get("content-encoding", "").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:
-        raise BadBodyError(f"is encoded as {encoding[:80]}, although only gzip was offered")
+        raise BadBodyError(f"is encoded as {named(encoding)}, although only gzip was offered")
     raw = await _read(reply, limit)
     return _parse(_inflate(raw, limit) if "gzip" in encoding else raw)
+
+
+def named(header: str) -> str:
+    """A header's value, fit for a message; never a part of one, by which a secret in it could not be told any more."""
+    return header if len(header) <= _LONGEST_NAMED else "something that is too long for a name"
 
 
 async def _read(reply: httpx.Response, limit: int) -> bytearray:

@@ -77,7 +77,7 @@ async def _catalog(
         raise ProviderError("The access_token is not one that can be sent: check the tenant's credentials.")
     account = f"loyverse {hashlib.sha256(token.encode()).hexdigest()}"
     warnings: Counter[str] = Counter()
-    async with JsonClient(policy, patience, secrets.values(), account) as client:
+    async with JsonClient(policy, patience, secrets, account) as client:
         lists = _Lists(client, options, token)
         references = await _references(lists, options, warnings)
         gathered = Gathered(options, references, warnings)

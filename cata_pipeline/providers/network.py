@@ -6,6 +6,7 @@ without it. Requests, retries and bodies do not belong here.
 
 import asyncio
 import functools
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -21,6 +22,9 @@ CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 _ADDRESSES_TRIED = 4
 _USER_AGENT = "cata-pipeline"
+# Their lines repeat an answer's headers and its reason phrase, where a POS may have put the token that it was sent.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 SocketOptions = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]]
 Resolver = Callable[[str, int], list[str]]

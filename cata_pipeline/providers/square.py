@@ -75,7 +75,7 @@ async def _catalog(
     if not _HEADER_SAFE.fullmatch(token):
         raise ProviderError("The access_token is not one that can be sent: check the tenant's credentials.")
     gathered = Gathered(options)
-    async with JsonClient(policy, patience, secrets.values()) as client:
+    async with JsonClient(policy, patience, secrets) as client:
         async for objects in _pages(client, options, token, max_pages):
             gathered.take(objects)
             # Before the next page is read: two parsed pages at a time would double the peak.

@@ -76,7 +76,7 @@ def patience(rests: Rests) -> Patience:
 
 def ask(url: str, policy: AddressPolicy, patience: Patience, token: str | None = TOKEN) -> dict[str, object]:
     async def once() -> dict[str, object]:
-        async with JsonClient(policy, patience, [SECRET, TOKEN]) as client:
+        async with JsonClient(policy, patience, {"secret": SECRET, "token": TOKEN}) as client:
             return await client.ask(Call("The catalog", "POST", httpx.URL(url), json={"page": 1}, token=token))
 
     return asyncio.run(once())
