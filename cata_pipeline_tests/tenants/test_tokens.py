@@ -99,6 +99,11 @@ def test_a_key_that_was_taken_away_too_early_can_be_put_back(store: TokenStore, 
     assert exchanged(TokenStore(control, (OTHER_KEY, KEY)), THIRD) == SECOND
 
 
+def test_an_account_that_is_connected_anew_needs_no_key_that_was_lost(store: TokenStore, control: Engine) -> None:
+    exchanged(store, SECOND)
+    assert exchanged(TokenStore(control, (OTHER_KEY,)), THIRD, first="reconnected") == "reconnected"
+
+
 @pytest.mark.parametrize(
     "damage",
     ["substring(sealed for 40)", "overlay(sealed placing 'A' from 60)", "''", "sealed || sealed", "'\\x00ff'"],
