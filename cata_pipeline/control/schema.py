@@ -63,6 +63,13 @@ tenant_runs = sa.Table(
     sa.Column("skipped", pg.JSONB(none_as_null=True), comment="what the tenant database lacks; null: nobody looked"),
     sa.CheckConstraint("kind in ('sync', 'images')", name="kind"),
     sa.Index(None, "tenant_id", "kind", "finished_at"),
+    sa.Index(
+        "ix_tenant_runs_successes",
+        "tenant_id",
+        "kind",
+        "finished_at",
+        postgresql_where=sa.text("error IS NULL AND counts <> '{}'"),
+    ),
 )
 
 refresh_tokens = sa.Table(
@@ -99,6 +106,7 @@ image_urls = sa.Table(
     sa.Column("next_try_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("item_code", sa.Text, comment="one of the items with this URL, at its last try"),
     sa.Column("items", sa.Integer, comment="how many items had this URL, at its last try"),
+    sa.Index("ix_image_urls_failing", "tenant_id", postgresql_where=sa.text("failure IS NOT NULL")),
 )
 
 image_paths = sa.Table(

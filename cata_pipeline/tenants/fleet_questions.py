@@ -4,7 +4,8 @@ Add a question here, and its name in `cata_pipeline.tenants.fleet`, which groups
 tenant is like belongs to `cata_pipeline.tenants.history`.
 
 Only tenants that are served are asked about. Each looks up a tenant's newest runs by the index on (tenant_id, kind,
-finished_at) and reads no further back than its answer needs: the table has every run of years. A run that took a
+finished_at), and its newest success by the one that holds successes alone; so it reads no further back than its answer
+needs, however long a tenant has failed: the table has every run of years. A run that took a
 snapshot and did no more (no error, no counts) neither serves a tenant nor fails it.
 """
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from cata_pipeline.control.schema import tenants
 from cata_pipeline.tenants import fleet_questions
 from cata_pipeline.tenants.fleet import SAMPLE, FleetAnswer, FleetHealth, TenantCase, failed_ids, fleet_health
-from cata_pipeline.tenants.history import History, TenantRun
+from cata_pipeline.tenants.history import _NEWEST, History, TenantRun
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -304,24 +304,55 @@ def test_an_optional_part_that_was_there_at_the_sync_before_is_told_once(fleet: 
 _RUNS = """
     INSERT INTO tenants (id, provider, credentials) SELECT 'tenant-' || n, 'iseller', 'env:X'
     FROM generate_series(1, 200) AS n;
-    INSERT INTO tenant_runs (tenant_id, kind, run_id, started_at, finished_at, counts)
-    SELECT 'tenant-' || n, kind, 'r', now() - day * interval '1 day', now() - day * interval '1 day', '{"inserted": 0}'
+    INSERT INTO tenant_runs (tenant_id, kind, run_id, started_at, finished_at, counts, error)
+    SELECT 'tenant-' || n, kind, 'r', now() - day * interval '1 day', now() - day * interval '1 day',
+           CASE WHEN n > 100 THEN '{"inserted": 0}'::jsonb ELSE '{}' END, CASE WHEN n > 100 THEN NULL ELSE 'down' END
     FROM generate_series(1, 100) AS day, generate_series(1, 200) AS n, unnest(ARRAY['sync', 'images']) AS kind;
+    INSERT INTO image_urls (tenant_id, url_sha256, url, failures, failure)
+    SELECT 'tenant-' || n, picture::text::bytea, 'u', picture / 100, CASE WHEN picture = 100 THEN 'gone' END
+    FROM generate_series(1, 200) AS n, generate_series(1, 100) AS picture;
 """
+
+
+@pytest.fixture
+def many_runs(control: Engine) -> Engine:
+    """A control database with a hundred nights of 200 tenants, half of whom never succeed."""
+    with control.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in (*filter(str.strip, _RUNS.split(";")), "VACUUM ANALYZE"):
+            connection.exec_driver_sql(statement)
+    return control
+
+
+def plan(control: Engine, statement: str, **given: object) -> str:
+    with control.connect() as connection:
+        return "\n".join(connection.scalars(sa.text(f"EXPLAIN {statement}"), given))
 
 
 @pytest.mark.parametrize("question", ["FAILED", "STALE", "IMAGES_BEHIND", "CONTRACT_DRIFT"])
 def test_a_question_finds_the_newest_runs_by_their_index_and_never_reads_all_runs(
-    control: Engine, question: str
+    many_runs: Engine, question: str
 ) -> None:
-    with control.begin() as connection:
-        for statement in (*filter(str.strip, _RUNS.split(";")), "ANALYZE"):
-            connection.exec_driver_sql(statement)
-        explain = sa.text(f"EXPLAIN {getattr(fleet_questions, question)}")
-        given = {"kinds": ["sync", "images"], "stale_before": NOW, "behind_before": NOW}
-        plan = "\n".join(connection.scalars(explain, given))
-    assert "Index Scan Backward using ix_tenant_runs_tenant_id_kind_finished_at" in plan
-    assert "Seq Scan on tenant_runs" not in plan
+    given = {"kinds": ["sync", "images"], "stale_before": NOW, "behind_before": NOW}
+    told = plan(many_runs, getattr(fleet_questions, question), **given)
+    assert "Index Scan Backward using ix_tenant_runs_tenant_id_kind_finished_at" in told
+    assert "Seq Scan on tenant_runs" not in told
+
+
+@pytest.mark.parametrize("question", ["FAILED", "STALE", "IMAGES_BEHIND", "CONTRACT_DRIFT"])
+def test_a_newest_success_is_found_without_reading_the_failures_behind_it(many_runs: Engine, question: str) -> None:
+    given = {"kinds": ["sync", "images"], "stale_before": NOW, "behind_before": NOW}
+    told = plan(many_runs, getattr(fleet_questions, question), **given)
+    assert "Backward using ix_tenant_runs_successes" in told
+
+
+def test_failing_pictures_are_found_without_reading_all_pictures(many_runs: Engine) -> None:
+    assert "ix_image_urls_failing" in plan(many_runs, fleet_questions.FAILING_PICTURES)
+
+
+def test_the_newest_runs_of_the_whole_fleet_are_looked_up_and_not_sorted(many_runs: Engine) -> None:
+    told = plan(many_runs, _NEWEST.text, tenants=[f"tenant-{number}" for number in range(1, 201)])
+    assert "Index Scan Backward using ix_tenant_runs_tenant_id_kind_finished_at" in told
+    assert "Sort" not in told
 
 
 def test_retired_tenants_are_in_no_answer(fleet: Fleet) -> None:
