@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
-from typing import cast
+from typing import Annotated, ClassVar, cast
 
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
@@ -22,6 +22,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
     WILL_RETRY_TAG,
 )
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from cata_pipeline.orchestration.alert_message import FailedRun, alert_text
 from cata_pipeline.orchestration.assets import COMMAND_LINE
@@ -36,6 +37,8 @@ GIVE_UP_SECONDS = 6 * 3600.0
 
 ALERT_SENSOR = "run_failure_alert"
 
+_EventId = Annotated[int, Field(ge=0, lt=2**63)]
+
 _MATERIALIZATION = "Materialization"
 """What the UI calls a run of Dagster's own job, the one behind the button *Materialize*."""
 
@@ -48,9 +51,11 @@ class AlertCursor:
     failure of that message; failures that came later are offered along with it.
     """
 
-    told: int
-    offered: int | None = None
-    since: float | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    told: _EventId
+    offered: _EventId | None = None
+    since: FiniteFloat | None = None
 
     def text(self) -> str:
         """The cursor as Dagster keeps it."""
@@ -58,10 +63,10 @@ class AlertCursor:
 
     @classmethod
     def parse(cls, text: str | None) -> "AlertCursor | None":
-        """A kept cursor; None when there is none, or one that this sensor did not write."""
+        """A kept cursor; None when there is none, or one that this sensor cannot have written."""
         try:
-            return cls(**json.loads(text or ""))
-        except (ValueError, TypeError):
+            return TypeAdapter(cls).validate_json(text or "")
+        except ValueError:
             return None
 
 
@@ -125,13 +130,12 @@ def tell_failures(
     """One tick: tell the next `page` failures behind the cursor `kept`; returns the cursor behind them.
 
     `send` returns why a message was not taken, None when it was; without it the log is enough. The first tick ever
-    tells nothing: it only notes where the history ends.
+    tells nothing: it only notes where the history ends. After a cursor that cannot be read, nobody knows what was
+    told: what failed within `GIVE_UP_SECONDS` is told by the next tick, maybe again.
     """
     cursor = AlertCursor.parse(kept)
     if cursor is None:
-        newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
-        start = AlertCursor(newest[0].storage_id if newest else 0)
-        return _ended(start, f"Failed runs are told from now on, those after event {start.told}.")
+        return _begun(instance, kept, log, now)
     records = instance.fetch_run_status_changes(
         dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.told),
         limit=page,
@@ -160,6 +164,19 @@ def tell_failures(
         log.error("Given up after %.0f hours:\n%s", GIVE_UP_SECONDS / 3600, alert_text(lost, dagster_url))
         return _ended(after, f"{problem} Given up: {len(lost)} failed runs; the log of this tick names them.")
     return _ended(after, f"{problem} Offered again at the next tick: {len(failed)} failed runs.")
+
+
+def _begun(instance: dg.DagsterInstance, unreadable: str | None, log: logging.Logger, now: float) -> dg.SensorResult:
+    if unreadable:
+        log.error("The cursor was %r, which this sensor did not write", unreadable)
+    passed = dg.RunStatusChangeRecordsFilter(
+        dg.DagsterEventType.RUN_FAILURE, before_timestamp=now - GIVE_UP_SECONDS if unreadable else None
+    )
+    newest = instance.fetch_run_status_changes(passed, limit=1).records
+    start = AlertCursor(newest[0].storage_id if newest else 0)
+    told = f"Failed runs are told from now on, those after event {start.told}"
+    why = f": the cursor could not be read, so those of the last {GIVE_UP_SECONDS / 3600:.0f} hours may be told again"
+    return _ended(start, f"{told}{why if unreadable else ''}.")
 
 
 def _ended(cursor: AlertCursor, message: str) -> dg.SensorResult:

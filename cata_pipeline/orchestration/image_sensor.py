@@ -26,6 +26,10 @@ SKEW_SECONDS = 60.0
 """An event from further in the future has its time from a clock that jumped, which must not stop those after it."""
 
 
+_NO_EVENT = 2**63
+"""PostgreSQL knows no id that large."""
+
+
 @dataclass(frozen=True)
 class SyncEvent:
     """One materialization of `reconciled_items`."""
@@ -59,13 +63,22 @@ def image_runs(events: Sequence[SyncEvent], keys: Sequence[str]) -> Iterator[dg.
 )
 def image_copy_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts the image copy of every tenant that was synced, in one run for all that a batch has finished."""
-    return image_copies(context.instance, _passed(context.cursor), now=time.time())
+    after = passed(context.cursor)
+    if after is None:
+        # Not begun anew by itself: that would copy for every sync there ever was, or forget some.
+        raise UsageError(
+            f"The cursor is {context.cursor!r}; expected the storage id of the last event that was passed."
+            " Set it to that, or to nothing to begin with the oldest sync."
+        )
+    return image_copies(context.instance, after, now=time.time())
 
 
-def _passed(cursor: str | None) -> int:
-    if cursor and not cursor.isdecimal():
-        raise UsageError(f"The cursor is {cursor!r}; expected the storage id of the last event that was passed.")
-    return int(cursor or 0)
+def passed(cursor: str | None) -> int | None:
+    """The last event that a kept cursor is behind, 0 for none; None for a cursor that this sensor did not write."""
+    if not cursor:
+        return 0
+    event = int(cursor) if cursor.isdecimal() else _NO_EVENT
+    return event if event < _NO_EVENT else None
 
 
 def image_copies(

@@ -150,7 +150,7 @@ def tenant_registry_sensor(
     may_remove = bool(set(known) & set(retired))
     touched = _touched(context.instance, known) if may_remove else set()
     changes = registry_changes(known, active, retired, touched, _ceiling(context.cursor))
-    left = changes.left_as_they_are()
+    left = " ".join(filter(None, [_misunderstood(context.cursor), changes.left_as_they_are()]))
     # A ceiling is for the tenants it was given for: used up with the last of them, and not kept for others.
     cursor = context.cursor if changes.waiting else ""
     if not changes.add and not changes.remove:
@@ -164,6 +164,11 @@ def tenant_registry_sensor(
         dynamic_partitions_requests=[*requests, *removals],
         cursor=cursor,
     )
+
+
+def _misunderstood(cursor: str | None) -> str:
+    """A sentence about a cursor that is no ceiling; it is dropped, and allows nothing."""
+    return f"The cursor {cursor!r} was dropped; expected retire=N." if cursor and not _CEILING.fullmatch(cursor) else ""
 
 
 def _ceiling(cursor: str | None) -> int:

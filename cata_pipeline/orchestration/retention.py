@@ -15,7 +15,7 @@ from dagster._core.definitions.run_request import InstigatorType
 from pydantic import Field
 
 from cata_pipeline.orchestration.alerts import ALERT_SENSOR, AlertCursor
-from cata_pipeline.orchestration.image_sensor import image_copy_sensor
+from cata_pipeline.orchestration.image_sensor import image_copy_sensor, passed
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.run_history import (
     Needed,
@@ -127,7 +127,8 @@ def _unread(instance: dg.DagsterInstance) -> Iterator[tuple[str, float]]:
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         if state.instigator_name in cursors:
             cursors[state.instigator_name].append(getattr(state.instigator_data, "cursor", None))
-    synced = [int(cursor or 0) for cursor in cursors[image_copy_sensor.name]]
+    # One that cannot be read may mean any event: everything is held back until somebody puts it right.
+    synced = [passed(cursor) or 0 for cursor in cursors[image_copy_sensor.name]]
     for record in instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=RECONCILED, after_storage_id=min(synced, default=0)), limit=1, ascending=True
     ).records:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -121,10 +122,54 @@ def test_the_first_tick_ever_tells_no_history(instance: dg.DagsterInstance) -> N
     assert daemon.told == []
 
 
-@pytest.mark.parametrize("kept", ["", "7", "[]", '{"__class__": "RunStatusSensorCursor", "record_id": 3}'])
-def test_a_cursor_that_is_not_ours_begins_anew(kept: str) -> None:
+NOT_OURS = [
+    "7",
+    "[]",
+    "newest",
+    '{"__class__": "RunStatusSensorCursor", "record_id": 3}',
+    '{"told": "x"}',
+    '{"told": "3"}',
+    '{"told": null}',
+    '{"told": true}',
+    '{"told": 3.5}',
+    '{"told": -1}',
+    '{"told": 9223372036854775808}',
+    '{"told": 3, "offered": "4", "since": 5.0}',
+    '{"told": 3, "offered": 4, "since": "today"}',
+    '{"told": 3, "offered": 4, "since": NaN}',
+    '{"told": 3, "more": 4}',
+]
+
+
+@pytest.mark.parametrize("kept", ["", *NOT_OURS])
+def test_a_cursor_that_is_not_ours_is_none(kept: str) -> None:
     assert AlertCursor.parse(kept) is None
+
+
+def test_a_cursor_is_read_as_it_was_written() -> None:
     assert AlertCursor.parse(AlertCursor(3, 4, 5.0).text()) == AlertCursor(3, 4, 5.0)
+
+
+@pytest.mark.parametrize("kept", ["newest", '{"told": "x"}', '{"told": 9223372036854775808}'])
+def test_after_a_cursor_that_cannot_be_read_what_failed_lately_is_told_and_nothing_older(
+    instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture, kept: str
+) -> None:
+    long_ago, lately = fail(instance), fail(instance)
+    age(instance, long_ago, GIVE_UP_SECONDS + 60)
+    age(instance, lately, GIVE_UP_SECONDS - 60)
+    daemon = Daemon(instance, cursor=kept)
+    assert "the cursor could not be read, so those of the last 6 hours may be told" in daemon.tick(now=time.time())
+    assert repr(kept) in caplog.text
+    assert daemon.tick() == "Failed runs told: 1."
+    assert (long_ago in daemon.told[0], lately in daemon.told[0]) == (False, True)
+
+
+def age(instance: dg.DagsterInstance, run_id: str, seconds: float) -> None:
+    """As if the events of this run had been stored that long ago."""
+    table = SqlEventLogStorageTable
+    then = datetime.fromtimestamp(time.time() - seconds, UTC).replace(tzinfo=None)
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        connection.execute(table.update().where(table.c.run_id == run_id).values(timestamp=then))
 
 
 def test_a_tick_tells_a_page_and_the_next_one_the_rest(daemon: Daemon) -> None:

@@ -181,6 +181,7 @@ def test_an_event_from_a_clock_that_ran_ahead_does_not_hold_up_those_after_it(in
     assert run.run_key == f"kopi@{event}"
 
 
-def test_a_cursor_that_is_no_event_is_said_to_be_wrong(instance: dg.DagsterInstance) -> None:
-    with pytest.raises(UsageError, match="The cursor is 'newest'; expected the storage id"):
-        image_copy_sensor(dg.build_sensor_context(instance=instance, cursor="newest"))
+@pytest.mark.parametrize("cursor", ["newest", "-3", "7.0", "9223372036854775808"])
+def test_a_cursor_that_is_no_event_is_said_to_be_wrong(instance: dg.DagsterInstance, cursor: str) -> None:
+    with pytest.raises(UsageError, match=f"The cursor is '{cursor}'; expected the storage id"):
+        image_copy_sensor(dg.build_sensor_context(instance=instance, cursor=cursor))

@@ -256,6 +256,22 @@ def test_a_ceiling_that_is_not_used_at_once_is_not_kept_for_a_later_mistake(
     assert len(partitions(instance)) == 30
 
 
+def test_a_cursor_that_is_no_ceiling_allows_nothing_is_dropped_and_said(
+    instance: dg.DagsterInstance, pipeline: Pipeline
+) -> None:
+    fleet = [f"tenant-{number}" for number in range(30)]
+    register(pipeline, *fleet)
+    registry_tick(instance)
+    pipeline.registry.retire(fleet)
+    result = evaluated(instance, '{"retire": 30}')
+    assert isinstance(result, dg.SensorResult)
+    assert result.skip_reason
+    assert str(result.skip_reason.skip_message).startswith(
+        "The cursor '{\"retire\": 30}' was dropped; expected retire=N. 30 tenants are retired at once"
+    )
+    assert (result.cursor, len(partitions(instance))) == ("", 30)
+
+
 def test_a_row_edited_by_hand_to_nonsense_costs_nobody_else_a_partition(
     instance: dg.DagsterInstance, pipeline: Pipeline
 ) -> None:

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.scheduler.instigation import SensorInstigatorData
 from dagster._core.storage.runs.schema import RunsTable
 from pydantic import Field
 
@@ -406,6 +407,22 @@ def test_no_run_goes_before_the_alert_sensor_has_told_its_failure(
     tick_sensors()
     assert prune(instance, PruneConfig(dry_run=False), later).runs == 1
     assert failed not in run_ids(instance)
+
+
+def test_no_run_goes_while_the_image_sensor_has_a_cursor_that_cannot_be_read(
+    instance: dg.DagsterInstance, tick_sensors: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_unread", READ)
+    monkeypatch.setattr("cata_pipeline.orchestration.image_sensor.SETTLE_SECONDS", 0.0)
+    for _ in range(2):
+        sync(instance, "ayam")
+    tick_sensors()
+    [state] = [each for each in instance.all_instigator_state() if each.instigator_name == "image_copy_sensor"]
+    assert isinstance(state.instigator_data, SensorInstigatorData)
+    instance.update_instigator_state(state.with_data(state.instigator_data._replace(cursor="newest")))
+    held = prune(instance, PruneConfig(dry_run=False), datetime.now(UTC) + OLD)
+    assert held.runs == 0
+    assert held.border.held_by.startswith("image_copy_sensor has yet to read an event of ")
 
 
 def prune_in_dagster(instance: dg.DagsterInstance, config: dict[str, object]) -> dict[str, Any]:
