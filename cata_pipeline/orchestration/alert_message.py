@@ -1,6 +1,7 @@
 """The words of an alert: one message for all runs that failed since the last, grouped by what they failed of.
 
-Pure values in, text out. How failed runs are found, and how the text reaches people, is `alerts`.
+Checks of the fleet that began to call, or no longer do, come first in it. Pure values in, text out. How failed runs and
+checks are found, and how the text reaches people, is `alerts`.
 """
 
 import re
@@ -16,6 +17,8 @@ _SHOWN_TENANTS = 10
 _SHOWN_RUNS = 5
 _SHOWN_ID = 8
 _ADVICE_CHARACTERS = 100
+_LINK_CHARACTERS = 300
+_GAP = "\n\n"
 _VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 """What differs between two messages of one cause: ids, counts, times, ports."""
 
@@ -36,6 +39,15 @@ class FailedRun:
     restarts: bool = False
 
 
+@dataclass(frozen=True)
+class CheckNews:
+    """A check of the fleet that began to fail loudly, or (`over`) no longer does; `words` are what it says itself."""
+
+    check: str
+    words: str
+    over: bool = False
+
+
 @dataclass
 class _Cause:
     """Everything that failed in one job for one reason, in the order in which it failed."""
@@ -48,19 +60,38 @@ class _Cause:
     restarts: bool = False
 
 
-def alert_text(runs: Sequence[FailedRun], dagster_url: str | None) -> str:
-    """One message of at most `LONGEST` characters for all these runs.
+def alert_text(runs: Sequence[FailedRun], dagster_url: str | None, checks: Sequence[CheckNews] = ()) -> str:
+    """One message of at most `LONGEST` characters for all these checks and runs.
 
     `dagster_url` ends with a slash and makes each run's id a link; without one the ids stand in full.
     """
+    told = [_check(news) for news in checks]
+    if checks:
+        told.append(_fleet(dagster_url))
+    if runs:
+        told.append(_failed(runs, dagster_url, LONGEST - sum(len(text) + len(_GAP) for text in told)))
+    return _GAP.join(told)
+
+
+def _check(news: CheckNews) -> str:
+    state = "is over" if news.over else "fails"
+    return f"*{_escaped(news.check)} {state}*: {_escaped(_shortened(news.words))}"
+
+
+def _fleet(dagster_url: str | None) -> str:
+    link = f"<{dagster_url}assets/fleet_health?view=checks|fleet_health>"
+    return f"See the checks of {link if dagster_url and len(link) <= _LINK_CHARACTERS else 'fleet_health'}."
+
+
+def _failed(runs: Sequence[FailedRun], dagster_url: str | None, longest: int) -> str:
     causes = _causes(runs)
     text = f"*{_counted(len(runs), 'run')} failed{_of_tenants(causes)}*"
     for number, cause in enumerate(causes):
-        paragraph = f"\n\n{_paragraph(cause, dagster_url)}"
-        if len(text) + len(paragraph) > LONGEST - _ADVICE_CHARACTERS:
+        paragraph = f"{_GAP}{_paragraph(cause, dagster_url)}"
+        if len(text) + len(paragraph) > longest - _ADVICE_CHARACTERS:
             rest = causes[number:]
             more = _counted(len(rest), "more reason")
-            return f"{text}\n\nand {more}{_of_tenants(rest)}; the runs are listed in Dagster."
+            return f"{text}{_GAP}and {more}{_of_tenants(rest)}; the runs are listed in Dagster."
         text += paragraph
     return text
 
@@ -97,8 +128,7 @@ def _of_tenants(causes: Iterable[_Cause]) -> str:
 
 def _paragraph(cause: _Cause, dagster_url: str | None) -> str:
     tenants = f", {_counted(len(cause.tenants), 'tenant')}" if cause.tenants else ""
-    reason = cause.reason if len(cause.reason) <= _REASON_CHARACTERS else f"{cause.reason[:_REASON_CHARACTERS]}…"
-    lines = [f"*{_escaped(cause.job)}*{tenants}: {_escaped(reason)}"]
+    lines = [f"*{_escaped(cause.job)}*{tenants}: {_escaped(_shortened(cause.reason))}"]
     if cause.restarts:
         lines.append("It is going to be started again by itself; whether that helped is told if it fails for good.")
     if cause.tenants:
@@ -107,6 +137,10 @@ def _paragraph(cause: _Cause, dagster_url: str | None) -> str:
         lines.append(f"Started for: {_some(started_for, _SHOWN_RUNS)}")
     lines.append(f"Runs: {_some([_run(run_id, dagster_url) for run_id in cause.runs], _SHOWN_RUNS)}")
     return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]}…"
 
 
 def _run(run_id: str, dagster_url: str | None) -> str:

@@ -1,15 +1,16 @@
-"""Tells people about failed runs: one message a tick for all that failed since the last, to a webhook or to the log.
+"""Tells people about failed runs and checks: one message a tick for all since the last, to a webhook or to the log.
 
 The sensor follows Dagster's RUN_FAILURE events by storage id, whatever job they are of: such an event comes once a
 failed run, holds the first failed step, and is not written for cancelled runs. Its cursor moves only over failures that
-were told or given up, so a killed daemon tells them again. What a message says is `alert_message`.
+were told or given up, so a killed daemon tells them again. Which checks of the fleet it tells is `check_news`; what a
+message says is `alert_message`.
 """
 
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import Annotated, ClassVar, cast
 
@@ -26,7 +27,8 @@ from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from cata_pipeline.orchestration.alert_message import FailedRun, alert_text
 from cata_pipeline.orchestration.assets import COMMAND_LINE
-from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS, SKEW_SECONDS
+from cata_pipeline.orchestration.check_news import read_checks
+from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS, settled
 from cata_pipeline.orchestration.resources import PipelineResource
 
 PAGE = 500
@@ -47,6 +49,9 @@ _MATERIALIZATION = "Materialization"
 class AlertCursor:
     """How far the failures were told: those up to the event `told`.
 
+    Checks are told up to the event `checked`, None where that has yet to begin; `called` are those that somebody was
+    told of and that are not over, with the time (seconds since the epoch) at which each was last loud.
+
     While the webhook takes nothing, `since` is when it first did not (seconds since the epoch) and `offered` the newest
     failure of that message; failures that came later are offered along with it.
     """
@@ -56,6 +61,8 @@ class AlertCursor:
     told: _EventId
     offered: _EventId | None = None
     since: FiniteFloat | None = None
+    checked: _EventId | None = None
+    called: Mapping[str, FiniteFloat] = field(default_factory=dict)
 
     def text(self) -> str:
         """The cursor as Dagster keeps it."""
@@ -73,13 +80,14 @@ class AlertCursor:
 def refused(cursor: AlertCursor, newest: int, now: float) -> tuple[AlertCursor, bool]:
     """The cursor after a message up to the failure `newest` was not taken, and whether its oldest part is given up.
 
-    Only what was in the message that began the wait is given up; what failed later has all its time before it.
+    Only runs that were in the message that began the wait are given up; what failed later has all its time before it.
+    A check never is: while it goes on failing, that is what people must know once the webhook is back.
     """
     if cursor.offered is None or cursor.since is None:
         return replace(cursor, offered=newest, since=now), False
     if now - cursor.since < GIVE_UP_SECONDS:
         return cursor, False
-    return AlertCursor(told=cursor.offered), True
+    return replace(cursor, told=cursor.offered, offered=None, since=None), True
 
 
 def worth_telling(tags: Mapping[str, str]) -> bool:
@@ -95,13 +103,17 @@ def worth_telling(tags: Mapping[str, str]) -> bool:
     name=ALERT_SENSOR,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells all runs that failed since the last tick in one message, to CATA_ALERT_WEBHOOK_URL or the log.",
+    description=(
+        "Tells all runs that failed since the last tick, and checks of fleet_health that began to fail as ERROR or no"
+        " longer do, in one message to CATA_ALERT_WEBHOOK_URL or the log."
+    ),
 )
 def run_failure_alert(context: dg.SensorEvaluationContext, pipeline: PipelineResource) -> dg.SensorResult:
     """Posts all runs that failed since the last tick to CATA_ALERT_WEBHOOK_URL, in one message.
 
-    Without a webhook they are only logged here. A message that is not taken is offered again at every tick for six
-    hours, along with what failed since.
+    A check of `fleet_health` is told in it once when it begins to fail as an ERROR and once when that is over. Without
+    a webhook all are only logged here. A message that is not taken is offered again at every tick for six hours, along
+    with what failed since.
     """
     from cata_pipeline.orchestration.webhook import post
 
@@ -127,7 +139,7 @@ def tell_failures(
     now: float,
     page: int = PAGE,
 ) -> dg.SensorResult:
-    """One tick: tell the next `page` failures behind the cursor `kept`; returns the cursor behind them.
+    """One tick: tell the next `page` failures and checks behind the cursor `kept`; returns the cursor behind them.
 
     `send` returns why a message was not taken, None when it was; without it the log is enough. The first tick ever
     tells nothing: it only notes where the history ends. After a cursor that cannot be read, nobody knows what was
@@ -136,34 +148,53 @@ def tell_failures(
     cursor = AlertCursor.parse(kept)
     if cursor is None:
         return _begun(instance, kept, log, now)
-    records = instance.fetch_run_status_changes(
-        dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.told),
-        limit=page,
-        ascending=True,
-    ).records
-    # One whose clock had jumped ahead must not silence all that fails until then.
-    settled = list(takewhile(lambda record: not now - SETTLE_SECONDS < record.timestamp <= now + SKEW_SECONDS, records))
-    if not settled:
-        younger = f"; {len(records)} are younger than {SETTLE_SECONDS:.0f} s" if records else ""
-        return _ended(cursor, f"No run failed since event {cursor.told}{younger}.")
-    last = settled[-1].storage_id
-    failed = _worth_telling(instance, settled)
-    left_out = f"; {len(settled) - len(failed)} were left out" if len(failed) < len(settled) else ""
-    if not failed:
-        return _ended(AlertCursor(last), f"No failed run to tell{left_out}.")
-    text = alert_text(list(failed.values()), dagster_url)
+    found = _failures(instance, cursor.told, now, page)
+    checks = read_checks(instance, cursor.checked, cursor.called, lambda time: settled(time, now), page)
+    passed = AlertCursor(found.last, checked=checks.last, called=checks.called)
+    if not found.failed and not checks.news:
+        return _ended(passed, found.nothing)
+    text = alert_text(list(found.failed.values()), dagster_url, checks.news)
     if cursor.since is None:
         log.warning(text)
     problem = send(text) if send else None
+    told = f" Checks: {', '.join(news.check for news in checks.news)}." if checks.news else ""
     if problem is None:
-        return _ended(AlertCursor(last), f"Failed runs told: {len(failed)}{left_out}.")
-    after, given_up = refused(cursor, last, now)
-    log.error("%s Failed runs that were not told: %s", problem, len(failed))
-    if given_up:
-        lost = [run for event, run in failed.items() if event <= after.told]
+        return _ended(passed, f"Failed runs told: {len(found.failed)}{found.left_out}.{told}")
+    after, given_up = refused(cursor, found.last, now)
+    log.error("%s Failed runs that were not told: %s.%s", problem, len(found.failed), told)
+    lost = [run for event, run in found.failed.items() if event <= after.told]
+    if given_up and lost:
         log.error("Given up after %.0f hours:\n%s", GIVE_UP_SECONDS / 3600, alert_text(lost, dagster_url))
-        return _ended(after, f"{problem} Given up: {len(lost)} failed runs; the log of this tick names them.")
-    return _ended(after, f"{problem} Offered again at the next tick: {len(failed)} failed runs.")
+        return _ended(after, f"{problem} Given up: {len(lost)} failed runs; the log of this tick names them.{told}")
+    return _ended(after, f"{problem} Offered again at the next tick: {len(found.failed)} failed runs.{told}")
+
+
+@dataclass(frozen=True)
+class _Failures:
+    """The next failed runs: those to tell by the storage id of their event, and the last event that was looked at.
+
+    `left_out` counts those not to tell, `nothing` is the sentence for when there are no others.
+    """
+
+    last: int
+    failed: Mapping[int, FailedRun]
+    left_out: str
+    nothing: str
+
+
+def _failures(instance: dg.DagsterInstance, after: int, now: float, page: int) -> _Failures:
+    records = instance.fetch_run_status_changes(
+        dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=after),
+        limit=page,
+        ascending=True,
+    ).records
+    trusted = list(takewhile(lambda record: settled(record.timestamp, now), records))
+    if not trusted:
+        younger = f"; {len(records)} are younger than {SETTLE_SECONDS:.0f} s" if records else ""
+        return _Failures(after, {}, "", f"No run failed since event {after}{younger}.")
+    failed = _worth_telling(instance, trusted)
+    left_out = f"; {len(trusted) - len(failed)} were left out" if len(failed) < len(trusted) else ""
+    return _Failures(trusted[-1].storage_id, failed, left_out, f"No failed run to tell{left_out}.")
 
 
 def _begun(instance: dg.DagsterInstance, unreadable: str | None, log: logging.Logger, now: float) -> dg.SensorResult:

@@ -27,7 +27,8 @@ _FIRST_STEPS = (
 _TEXT = """How all tenants are, looked at twice an hour: whoever is on call begins here.
 
 1. *Checks* of this asset: a red one (ERROR) concerns one tenant in a hundred or more, so its cause is probably ours
-   and it cannot wait. A yellow one (WARN) concerns single merchants and can wait for the morning.
+   and it cannot wait: `run_failure_alert` calls somebody, once. A yellow one (WARN) concerns single merchants and can
+   wait for the morning.
 2. In a check that failed, `reasons` tells one cause from many, `sample` names tenants, `recovery` says what to do.
 3. The *Plots* of this asset's metadata show since when, and whether it grows.
 

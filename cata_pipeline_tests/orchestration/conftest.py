@@ -23,6 +23,8 @@ from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.orchestration import resources
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, running
+from cata_pipeline_tests.orchestration.alert_daemon import HOOK
 
 _DAGSTER_TEMPLATE = "template_dagster"
 
@@ -107,6 +109,15 @@ def new_pipeline(
 def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
     """What every run, sensor and schedule of this test gets."""
     return new_pipeline()
+
+
+@pytest.fixture
+def webhook() -> Iterator[ScriptedServer]:
+    """Where alerts are posted to."""
+    server = ScriptedServer()
+    with running(server):
+        server.script(HOOK, answer("ok", content_type="text/plain"))
+        yield server
 
 
 class _ThisProcess(WorkspaceLoadTarget):

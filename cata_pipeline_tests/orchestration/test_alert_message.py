@@ -1,6 +1,6 @@
 """What an alert says, and that it never grows beyond what Slack shows."""
 
-from cata_pipeline.orchestration.alert_message import LONGEST, FailedRun, alert_text
+from cata_pipeline.orchestration.alert_message import LONGEST, CheckNews, FailedRun, alert_text
 
 DOWN = "no complete catalog (the POS answered 503)"
 UI = "https://dagster.example/"
@@ -76,3 +76,26 @@ def test_a_message_never_grows_beyond_what_slack_shows_and_says_what_it_left_out
 def test_even_one_reason_too_long_for_a_message_leaves_the_counts() -> None:
     text = alert_text([run(1, {"kopi": DOWN})], f"https://{'d' * 5_000}/")
     assert text == "*1 run failed, 1 tenant*\n\nand 1 more reason, 1 tenant; the runs are listed in Dagster."
+
+
+def test_checks_come_first_and_lead_to_the_page_where_whoever_is_called_begins() -> None:
+    checks = [
+        CheckNews("no_tenant_stale", "240 of 10,000 <tenants>"),
+        CheckNews("no_tenant_failed", "None.", over=True),
+    ]
+    assert alert_text([run(1)], UI, checks).startswith(
+        "*no_tenant_stale fails*: 240 of 10,000 &lt;tenants&gt;\n\n*no_tenant_failed is over*: None.\n\n"
+        f"See the checks of <{UI}assets/fleet_health?view=checks|fleet_health>.\n\n*1 run failed*"
+    )
+
+
+def test_all_checks_and_many_runs_stay_within_what_slack_shows() -> None:
+    checks = [CheckNews(f"check_{number}", f"{number} of 10,000 tenants. " * 100) for number in range(5)]
+    words = ["".join(chr(97 + (n // 26**i) % 26) for i in range(3)) * 300 for n in range(200)]
+    text = alert_text(
+        [run(n, {f"{'x' * 60}{n}": word}) for n, word in enumerate(words)], f"https://{'d' * 400}/", checks
+    )
+    assert len(text) <= LONGEST
+    assert text.count(" fails*") == 5
+    assert "See the checks of fleet_health." in text
+    assert text.endswith("the runs are listed in Dagster.")

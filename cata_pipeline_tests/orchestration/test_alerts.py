@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -12,45 +11,17 @@ import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from cata_pipeline.definitions import defs
-from cata_pipeline.orchestration.alerts import GIVE_UP_SECONDS, AlertCursor, run_failure_alert, tell_failures
+from cata_pipeline.orchestration.alerts import GIVE_UP_SECONDS, AlertCursor, run_failure_alert
 from cata_pipeline.orchestration.assets import COMMAND_LINE
 from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.orchestration.webhook import post
 from cata_pipeline.pipeline import Pipeline
-from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, closed_port, running
+from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, closed_port
 from cata_pipeline.tenants.model import Tenant
+from cata_pipeline_tests.orchestration.alert_daemon import HOOK, LATER, Daemon, fail
 
-HOOK = "/hook-s3cret"
-LATER = time.time() + 86_400
 DOWN = "the POS answered 503"
-
-
-@dataclass
-class Daemon:
-    """Ticks the sensor's decision as the daemon does: what a tick returns is kept, what a killed one did is not."""
-
-    instance: dg.DagsterInstance
-    send: Callable[[str], str | None] | None = None
-    cursor: str | None = None
-    told: list[str] = field(default_factory=list)
-
-    def tick(self, *, now: float = LATER, page: int = 500) -> str:
-        result = tell_failures(
-            self.instance,
-            self.cursor,
-            self.send or self._take,
-            None,
-            log=logging.getLogger("tick"),
-            now=now,
-            page=page,
-        )
-        self.cursor = result.cursor
-        assert result.skip_reason
-        return result.skip_reason.skip_message or ""
-
-    def _take(self, text: str) -> None:
-        self.told.append(text)
 
 
 @pytest.fixture
@@ -59,32 +30,6 @@ def daemon(instance: dg.DagsterInstance) -> Daemon:
     daemon = Daemon(instance)
     daemon.tick()
     return daemon
-
-
-@pytest.fixture
-def webhook() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
-    with running(server):
-        server.script(HOOK, answer("ok", content_type="text/plain"))
-        yield server
-
-
-def fail(
-    instance: dg.DagsterInstance, tenants: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None
-) -> str:
-    """A run that really fails, as a batch of tenants does or by an error of its own; returns its id."""
-
-    @dg.op
-    def refuse() -> None:
-        if tenants is None:
-            raise ZeroDivisionError("the op itself broke")
-        raise dg.Failure("tenants failed", metadata={"failed": dg.MetadataValue.json(dict(tenants))})
-
-    @dg.job
-    def sync_tenants() -> None:
-        refuse()
-
-    return sync_tenants.execute_in_process(instance=instance, raise_on_error=False, tags=dict(tags or {})).run_id
 
 
 def test_all_runs_that_failed_since_the_last_tick_are_one_message(daemon: Daemon) -> None:
@@ -137,6 +82,9 @@ NOT_OURS = [
     '{"told": 3, "offered": "4", "since": 5.0}',
     '{"told": 3, "offered": 4, "since": "today"}',
     '{"told": 3, "offered": 4, "since": NaN}',
+    '{"told": 3, "checked": "4"}',
+    '{"told": 3, "checked": 4, "called": ["no_tenant_stale"]}',
+    '{"told": 3, "checked": 4, "called": {"no_tenant_stale": "long ago"}}',
     '{"told": 3, "more": 4}',
 ]
 
@@ -147,7 +95,9 @@ def test_a_cursor_that_is_not_ours_is_none(kept: str) -> None:
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:
-    assert AlertCursor.parse(AlertCursor(3, 4, 5.0).text()) == AlertCursor(3, 4, 5.0)
+    cursor = AlertCursor(3, 4, 5.0, 6, {"no_tenant_stale": 7.0})
+    assert AlertCursor.parse(cursor.text()) == cursor
+    assert AlertCursor.parse('{"told": 3, "offered": null, "since": null}') == AlertCursor(3)
 
 
 @pytest.mark.parametrize("kept", ["newest", '{"told": "x"}', '{"told": 9223372036854775808}'])
@@ -310,7 +260,7 @@ def test_a_tick_asks_as_much_of_the_storage_for_many_failures_as_for_one(daemon:
             counts.append(len(asked))
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
-    assert counts[0] == counts[1] <= 3
+    assert counts[0] == counts[1] <= 4
 
 
 def real_tick(instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
@@ -329,7 +279,7 @@ def test_tenants_that_a_real_sync_could_not_serve_are_posted_with_their_reason_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pipeline = new_pipeline(CATA_ALERT_WEBHOOK_URL=f"{webhook.origin}{HOOK}", CATA_DAGSTER_URL="https://ui.example")
-    monkeypatch.setattr("cata_pipeline.orchestration.alerts.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("cata_pipeline.orchestration.image_sensor.SETTLE_SECONDS", 0.0)
     pipeline.registry.import_tenants([Tenant(name, "iseller", "env:NOBODY") for name in ("kopi", "roti")])
     instance.add_dynamic_partitions("tenants", ["kopi", "roti"])
     cursor = real_tick(instance, None).cursor
@@ -352,7 +302,7 @@ def test_the_daemon_keeps_an_undelivered_failure_in_the_cursor_and_tells_it_once
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     new_pipeline(CATA_ALERT_WEBHOOK_URL=f"{webhook.origin}{HOOK}")
-    monkeypatch.setattr("cata_pipeline.orchestration.alerts.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("cata_pipeline.orchestration.image_sensor.SETTLE_SECONDS", 0.0)
     tick_sensors()
     webhook.script(HOOK, answer(status=503), answer("ok"))
     first = fail(instance)
@@ -367,7 +317,7 @@ def test_the_daemon_keeps_an_undelivered_failure_in_the_cursor_and_tells_it_once
 def test_without_a_webhook_a_failure_is_logged_and_that_is_all(
     instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cata_pipeline.orchestration.alerts.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("cata_pipeline.orchestration.image_sensor.SETTLE_SECONDS", 0.0)
     cursor = real_tick(instance, None).cursor
     fail(instance)
     result = real_tick(instance, cursor)

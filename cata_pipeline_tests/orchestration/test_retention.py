@@ -396,7 +396,7 @@ def test_no_run_goes_before_the_alert_sensor_has_told_its_failure(
     instance: dg.DagsterInstance, tick_sensors: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "_unread", READ)
-    monkeypatch.setattr("cata_pipeline.orchestration.alerts.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("cata_pipeline.orchestration.image_sensor.SETTLE_SECONDS", 0.0)
     tick_sensors()
     failed = sync(instance, "kopi", fails=("kopi",))
     cancel(instance, "kopi")
