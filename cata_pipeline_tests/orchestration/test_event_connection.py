@@ -44,10 +44,37 @@ def test_events_share_one_connection_that_is_gone_afterwards(instance: dg.Dagste
         kept = others(watcher)
         report(instance, "roti")
         assert (len(kept), others(watcher)) == (1, kept)
+    assert all_gone(watcher)
+
+
+def all_gone(watcher: Connection) -> bool:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while others(watcher) and time.monotonic() < deadline:
         time.sleep(0.05)  # a backend ends a moment after its client has left
-    assert others(watcher) == []
+    return others(watcher) == []
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_runs_that_overlap_share_the_connection_and_the_last_gives_dagsters_own_back(
+    instance: dg.DagsterInstance, watcher: Connection, first_out: int
+) -> None:
+    storage = instance.event_log_storage
+    assert isinstance(storage, PostgresEventLogStorage)
+    dagsters_own = storage._engine
+    runs = [kept_event_connection(instance), kept_event_connection(instance)]
+    for run in runs:
+        run.__enter__()
+    report(instance, "kopi")
+    kept = others(watcher)
+    assert len(kept) == 1
+    runs[first_out].__exit__(None, None, None)
+    report(instance, "roti")
+    assert others(watcher) == kept
+    runs[1 - first_out].__exit__(None, None, None)
+    assert storage._engine is dagsters_own
+    assert all_gone(watcher)
+    report(instance, "ayam")
+    assert instance.get_materialized_partitions(RECONCILED) == {"kopi", "roti", "ayam"}
 
 
 def test_a_lost_connection_loses_no_event(instance: dg.DagsterInstance, watcher: Connection) -> None:
