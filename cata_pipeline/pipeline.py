@@ -42,7 +42,7 @@ from cata_pipeline.settings import Settings, parse_tenant_database_url
 from cata_pipeline.stopping import Stop
 from cata_pipeline.tenants import credentials
 from cata_pipeline.tenants.connections import tenant_engine
-from cata_pipeline.tenants.history import History, TenantRun
+from cata_pipeline.tenants.history import EndedRun, History, TenantRun
 from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
 from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mapping
 from cata_pipeline.tenants.model import Tenant
@@ -137,7 +137,7 @@ class Pipeline:
 
         `stop` ends it before its next step; a transaction that has begun is not disturbed.
         """
-        started, stop = datetime.now(UTC), stop or Stop()
+        started, began, stop = datetime.now(UTC), time.monotonic(), stop or Stop()
         outcome, concealed = SyncOutcome(tenant_id), self._concealed()
         try:
             tenant = self.registry.tenant(tenant_id)
@@ -150,7 +150,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
             outcome = replace(outcome, error=_explain(tenant_id, error, concealed), error_kind=_kind(error))
         if not order.dry_run:
-            self._record("sync", started, run_id, outcome)
+            self._record("sync", began, run_id, outcome)
         _log("synced", outcome)
         return outcome
 
@@ -167,7 +167,7 @@ class Pipeline:
 
         `stop` ends it; pictures that had arrived are finished.
         """
-        started, stop = datetime.now(UTC), stop or Stop()
+        began, stop = time.monotonic(), stop or Stop()
         outcome = ImageOutcome(tenant_id)
         try:
             tenant = self.registry.tenant(tenant_id)
@@ -189,7 +189,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
             told = _explain(tenant_id, error, self._concealed())
             outcome = replace(outcome, error=told, error_kind=_kind(error))
-        self._record("images", started, run_id, outcome)
+        self._record("images", began, run_id, outcome)
         _log("copied the pictures of", outcome)
         return outcome
 
@@ -328,16 +328,18 @@ class Pipeline:
         report = replace(report, warnings=(*report.warnings, *warnings))
         return replace(outcome, report=report, stale=tuple(stale))
 
-    def _record(self, kind: str, started: datetime, run_id: str, outcome: SyncOutcome | ImageOutcome) -> None:
-        """Keep the outcome in the control database; a database that is away for a moment must not cost the batch."""
+    def _record(self, kind: str, began: float, run_id: str, outcome: SyncOutcome | ImageOutcome) -> None:
+        """Keep the outcome in the control database; a database that is away for a moment must not cost the batch.
+
+        `began` is a reading of the monotonic clock.
+        """
         report = outcome.report if isinstance(outcome, SyncOutcome) else None
         snapshot = outcome.snapshot if isinstance(outcome, SyncOutcome) else None
-        run = TenantRun(
+        run = EndedRun(
             tenant_id=outcome.tenant_id,
             kind=kind,
             run_id=run_id,
-            started_at=started,
-            finished_at=datetime.now(UTC),
+            seconds=time.monotonic() - began,
             snapshot_id=snapshot.id if snapshot else None,
             changes_path=report.changes_path if report else None,
             error=outcome.error,

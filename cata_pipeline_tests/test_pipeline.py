@@ -7,9 +7,10 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import sqlalchemy as sa
@@ -301,6 +302,22 @@ def test_what_became_of_a_tenant_is_on_record(batch: Batch, fleet: Fleet, tenant
     assert run.snapshot_id == (outcome.snapshot.id if outcome.snapshot else None)
     assert run.started_at < run.finished_at
     assert (run.error_kind, run.skipped) == ((KINDS[tenant_id], None) if tenant_id in KINDS else (None, [LACKING]))
+
+
+def test_an_older_run_of_a_machine_whose_clock_is_ahead_is_not_shown_as_the_newest(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(datetime.now(tz).timestamp() + 3600, tz)
+
+    tenant_id = fleet.add("two-clocks", "http://127.0.0.1:1")
+    with monkeypatch.context() as machine:
+        machine.setattr("cata_pipeline.pipeline.datetime", Ahead)
+        fleet.pipeline().sync(tenant_id, SyncOrder(), "of-the-machine-ahead")
+    fleet.pipeline().sync(tenant_id, SyncOrder(), "the-newest")
+    assert fleet.pipeline().history.newest([tenant_id])[tenant_id, "sync"].run_id == "the-newest"
 
 
 def test_no_secret_is_in_any_message_log_or_record(batch: Batch, fleet: Fleet) -> None:

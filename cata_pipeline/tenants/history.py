@@ -38,6 +38,22 @@ class TenantRun:
 
 
 @dataclass(frozen=True)
+class EndedRun:
+    """What a run that has just ended did for one tenant, as `TenantRun` says it, and how many `seconds` it took."""
+
+    tenant_id: str
+    kind: str
+    run_id: str
+    seconds: float
+    snapshot_id: str | None
+    changes_path: str | None
+    error: str | None
+    counts: Mapping[str, int | float]
+    error_kind: str | None = None
+    skipped: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class FailingPicture:
     """A picture URL that had no success at its last turn: why, since when, and when it is tried again (UTC).
 
@@ -89,10 +105,16 @@ class History:
     def __init__(self, control: Engine) -> None:
         self._control = control
 
-    def record(self, run: TenantRun) -> None:
-        """Keep one row."""
+    def record(self, run: EndedRun) -> None:
+        """Keep one row. It ended at this moment by the clock of the database, the one that all machines share.
+
+        By their own clocks, an older run of a machine that is ahead would stay the newest.
+        """
+        told = dict(run.__dict__)
+        ended = sa.func.now()
+        began = ended - sa.func.make_interval(0, 0, 0, 0, 0, 0, told.pop("seconds"))
         with self._control.begin() as connection:
-            connection.execute(tenant_runs.insert().values(**run.__dict__))
+            connection.execute(tenant_runs.insert().values(**told, started_at=began, finished_at=ended))
 
     def newest(self, tenant_ids: Sequence[str]) -> dict[tuple[str, str], TenantRun]:
         """The newest run of each tenant and kind, by (tenant id, kind)."""

@@ -14,6 +14,7 @@ from cata_pipeline.reconcile.report import Change
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.history import TenantRun
 from cata_pipeline.tenants.model import Tenant
+from cata_pipeline_tests.tenant_runs import put_on_record
 
 NOW = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 
@@ -31,7 +32,7 @@ def record_sync(pipeline: Pipeline, run_id: str, at: datetime, *changes: Change)
     path = f"kopi-kita/snapshots/s/changes-{run_id}.parquet" if changes else None
     if path:
         pipeline.snapshot_bucket.create(path, changes_parquet(changes), content_type="application/vnd.apache.parquet")
-    pipeline.history.record(TenantRun("kopi-kita", "sync", run_id, at, at, "s", path, None, {}))
+    put_on_record(pipeline.control, TenantRun("kopi-kita", "sync", run_id, at, at, "s", path, None, {}))
 
 
 def history(*arguments: str) -> tuple[int, str]:

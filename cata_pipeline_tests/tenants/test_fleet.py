@@ -11,7 +11,8 @@ from sqlalchemy.engine import Engine
 from cata_pipeline.control.schema import tenants
 from cata_pipeline.tenants import fleet_questions
 from cata_pipeline.tenants.fleet import SAMPLE, FleetAnswer, FleetHealth, TenantCase, failed_ids, fleet_health
-from cata_pipeline.tenants.history import _NEWEST, History, TenantRun
+from cata_pipeline.tenants.history import _NEWEST, TenantRun
+from cata_pipeline_tests.tenant_runs import put_on_record
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -47,7 +48,7 @@ class Fleet:
         run = TenantRun(tenant_id, kind, "run", ended - MINUTE, ended, None, None, None, counts, None, skipped)
         if error_kind:
             run = replace(run, error=f"Told as {error_kind}.", error_kind=error_kind, counts={}, skipped=None)
-        History(self.control).record(run)
+        put_on_record(self.control, run)
         return run
 
     def look(self, now: datetime = NOW) -> FleetHealth:
@@ -211,7 +212,7 @@ def test_a_copy_that_began_before_the_sync_ended_may_have_missed_its_pictures(fl
     fleet.register("kopi")
     sync = fleet.run("kopi", 3 * HOUR, counts=PICTURED)
     copy = replace(sync, kind="images", finished_at=sync.finished_at + HOUR, counts=SERVED)
-    History(fleet.control).record(copy)
+    put_on_record(fleet.control, copy)
     assert named(fleet.look().images_behind) == ["kopi"]
 
 

@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from cata_pipeline.tenants.history import FailingPicture, History, TenantRun
+from cata_pipeline.tenants.history import EndedRun, FailingPicture, History, TenantRun
+from cata_pipeline_tests.tenant_runs import put_on_record
 
 NIGHT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 SYNC = TenantRun(
@@ -40,18 +41,34 @@ def history(control: Engine) -> History:
     return History(control)
 
 
-def test_a_run_is_read_back_as_it_was_recorded(history: History) -> None:
-    history.record(SYNC)
-    history.record(FAILED)
-    history.record(NARROW)
+def ended(run: TenantRun, seconds: float) -> EndedRun:
+    told = {name: value for name, value in run.__dict__.items() if not name.endswith("ed_at")}
+    return EndedRun(**told, seconds=seconds)
+
+
+def test_a_run_is_recorded_as_ended_now_by_the_clock_of_the_database(history: History, control: Engine) -> None:
+    clock = sa.text("SELECT clock_timestamp()")
+    with control.connect() as connection:
+        before = connection.scalar(clock)
+        history.record(ended(NARROW, 90.5))
+        after = connection.scalar(clock)
+    [run] = history.newest(["narrow"]).values()
+    assert before <= run.finished_at <= after
+    assert run == replace(NARROW, started_at=run.finished_at - timedelta(seconds=90.5), finished_at=run.finished_at)
+
+
+def test_a_run_is_read_back_as_it_was_recorded(history: History, control: Engine) -> None:
+    put_on_record(control, SYNC)
+    put_on_record(control, FAILED)
+    put_on_record(control, NARROW)
     assert history.newest(["kopi-kita", "narrow"]) == {("kopi-kita", "sync"): FAILED, ("narrow", "sync"): NARROW}
 
 
-def test_the_newest_run_of_each_tenant_and_kind_is_told(history: History) -> None:
+def test_the_newest_run_of_each_tenant_and_kind_is_told(history: History, control: Engine) -> None:
     other = replace(SYNC, tenant_id="roti-pagi", run_id="run-3")
     # The later run is recorded first: what counts is when a run finished.
     for run in (FAILED, SYNC, IMAGES, other, replace(SYNC, tenant_id="not-asked-for")):
-        history.record(run)
+        put_on_record(control, run)
     assert history.newest(["kopi-kita", "roti-pagi", "never-served"]) == {
         ("kopi-kita", "sync"): FAILED,
         ("kopi-kita", "images"): IMAGES,
@@ -59,16 +76,16 @@ def test_the_newest_run_of_each_tenant_and_kind_is_told(history: History) -> Non
     }
 
 
-def test_nothing_is_told_where_nothing_ran(history: History) -> None:
+def test_nothing_is_told_where_nothing_ran(history: History, control: Engine) -> None:
     assert history.newest(["kopi-kita"]) == {}
     assert history.failing_pictures(["kopi-kita"]) == {}
-    history.record(SYNC)
+    put_on_record(control, SYNC)
     assert history.newest([]) == {}
 
 
 def test_a_kind_of_work_that_does_not_exist_is_not_recorded(history: History) -> None:
     with pytest.raises(sa.exc.IntegrityError):
-        history.record(replace(SYNC, kind="guesswork"))
+        history.record(ended(replace(SYNC, kind="guesswork"), 1.0))
 
 
 def test_pictures_count_as_failing_until_a_try_succeeds_even_if_their_host_was_not_asked(
