@@ -27,6 +27,7 @@ tenants = sa.Table(
     sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
     sa.Column("updated_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
     sa.Column("retired_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("served_since", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
 )
 
 snapshots = sa.Table(

@@ -1,21 +1,22 @@
 """The registry becomes partitions: a new tenant gets one and its first sync, a retired one loses it once it is idle.
 
-The decisions are the pure functions `registry_changes`, `touched_tenants` and `first_syncs`; the sensor is glue around
-them. A tick asks the instance and the control database a fixed number of questions, however many tenants there are.
-What a finished sync starts belongs in `image_sensor.py`, what happens every night in `schedules.py`.
+The decisions are the pure functions `registry_changes` and `touched_tenants`; the sensor is glue around them. A tick
+asks the instance and the control database a fixed number of questions, however many tenants there are. Whose first sync
+was never asked for is `first_syncs.py`; what a finished sync starts belongs in `image_sensor.py`, what happens every
+night in `schedules.py`.
 """
 
 import re
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from cata_pipeline.orchestration.first_syncs import first_syncs, never_asked
 from cata_pipeline.orchestration.jobs import sync_tenants
-from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, partitions_of_run, range_tags
+from cata_pipeline.orchestration.partitions import TENANTS, partitions_of_run
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.tenants.model import TENANT_ID
 
@@ -108,17 +109,6 @@ def touched_tenants(keys: Sequence[str], runs: Iterable[Mapping[str, str]]) -> s
     return touched
 
 
-def first_syncs(keys: Sequence[str], new: Collection[str], tick: float) -> Iterator[dg.RunRequest]:
-    """One run for each stretch of new tenants among `keys` (insertion order); `tick` in seconds since the epoch.
-
-    The run key holds the tick: a tenant that is retired and comes back has another first sync.
-    """
-    for chunk in contiguous_ranges(keys, new):
-        yield dg.RunRequest(
-            run_key=f"first-sync:{chunk[0]}@{tick:.0f}", tags={**range_tags(chunk), "trigger": "first sync"}
-        )
-
-
 @dg.sensor(
     job=sync_tenants,
     minimum_interval_seconds=30,
@@ -133,6 +123,7 @@ def tenant_registry_sensor(
 ) -> dg.SensorResult | dg.SkipReason:
     """Gives every registered tenant its partition and its first sync, and takes it from retired ones that are idle.
 
+    A first sync that was never asked for, because the daemon was killed in mid-tick, is asked for by the next one.
     Retiring more than a tenth at once (and more than 20) looks like a mistake: set the cursor to `retire=N` to allow
     it once.
     """
@@ -140,27 +131,31 @@ def tenant_registry_sensor(
 
     from cata_pipeline.control.database import ControlDatabaseError
 
-    served = pipeline.get()
     try:
-        active, retired = served.registry.active_ids(), served.registry.retired_ids()
+        tenants, retired = pipeline.get().registry.served(), pipeline.get().registry.retired_ids()
     except (ControlDatabaseError, sa.exc.SQLAlchemyError) as error:
         # Not the same as "nobody is registered".
         return dg.SkipReason(f"The registry cannot be read, so no partition was touched. {str(error).splitlines()[0]}")
     known = context.instance.get_dynamic_partitions(str(TENANTS.name))
     may_remove = bool(set(known) & set(retired))
     touched = _touched(context.instance, known) if may_remove else set()
-    changes = registry_changes(known, active, retired, touched, _ceiling(context.cursor))
+    changes = registry_changes(known, list(tenants), retired, touched, _ceiling(context.cursor))
+    since = {tenant_id: served.since for tenant_id, served in tenants.items()}
+    unsynced = [key for key in known if key in tenants and not tenants[key].synced]
+    lost = never_asked(context.instance, {key: since[key] for key in unsynced})[:NEW_TENANTS]
     left = " ".join(filter(None, [_misunderstood(context.cursor), changes.left_as_they_are()]))
     # A ceiling is for the tenants it was given for: used up with the last of them, and not kept for others.
     cursor = context.cursor if changes.waiting else ""
-    if not changes.add and not changes.remove:
-        said = left or f"{len(active)} tenants are registered and all have their partition."
+    if not changes.add and not changes.remove and not lost:
+        said = left or f"{len(tenants)} tenants are registered and all have their partition."
         return dg.SensorResult(skip_reason=said, cursor=cursor) if context.cursor else dg.SkipReason(said)
     context.log.info("Adding %s and removing %s tenants. %s", len(changes.add), len(changes.remove), left)
+    if lost:
+        context.log.warning("Tenants with a partition whose first sync was never asked for: %s", len(lost))
     requests = [TENANTS.build_add_request(list(changes.add))] if changes.add else []
     removals = [TENANTS.build_delete_request(list(changes.remove))] if changes.remove else []
     return dg.SensorResult(
-        run_requests=list(first_syncs([*known, *changes.add], changes.add, time.time())),
+        run_requests=list(first_syncs([*known, *changes.add], {*changes.add, *lost}, since)),
         dynamic_partitions_requests=[*requests, *removals],
         cursor=cursor,
     )

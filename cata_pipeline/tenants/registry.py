@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import Connection, Engine, Row
 
+from cata_pipeline.control.schema import tenant_runs
 from cata_pipeline.control.schema import tenants as table
 from cata_pipeline.errors import TenantError, UsageError
 from cata_pipeline.tenants.model import Tenant
@@ -37,6 +38,14 @@ class Entry:
     created_at: datetime
     updated_at: datetime
     retired_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Served:
+    """Since when a tenant is served (timezone-aware), and whether any sync of it was recorded since then."""
+
+    since: datetime
+    synced: bool
 
 
 class Registry:
@@ -91,6 +100,17 @@ class Registry:
     def active_ids(self) -> list[str]:
         """The ids of the tenants that are served, sorted."""
         return self._ids(table.c.retired_at.is_(None))
+
+    def served(self) -> dict[str, Served]:
+        """The tenants that are served, sorted by id; one look-up in an index each."""
+        synced = sa.exists().where(
+            tenant_runs.c.tenant_id == table.c.id,
+            tenant_runs.c.kind == "sync",
+            tenant_runs.c.finished_at >= table.c.served_since,
+        )
+        statement = sa.select(table.c.id, table.c.served_since, synced).where(table.c.retired_at.is_(None))
+        with self._engine.connect() as connection:
+            return {tenant_id: Served(since, was) for tenant_id, since, was in sorted(connection.execute(statement))}
 
     def retired_ids(self) -> list[str]:
         """The ids of the tenants that are no longer served, sorted."""
@@ -161,6 +181,6 @@ def _row(tenant: Tenant) -> dict[str, object]:
 def _upsert() -> pg.Insert:
     insert = pg.insert(table)
     given = {name: insert.excluded[name] for name in ("provider", "credentials", "database_url", "options")}
-    return insert.on_conflict_do_update(
-        index_elements=[table.c.id], set_={**given, "updated_at": sa.func.now(), "retired_at": None}
-    )
+    served_since = sa.case((table.c.retired_at.is_(None), table.c.served_since), else_=sa.func.now())
+    written = {**given, "updated_at": sa.func.now(), "retired_at": None, "served_since": served_since}
+    return insert.on_conflict_do_update(index_elements=[table.c.id], set_=written)

@@ -12,12 +12,19 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 import yaml
 from dagster._core.scheduler.instigation import TickStatus
+from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy.engine import URL
 
+from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.orchestration.metadata import RECONCILED
+from cata_pipeline.orchestration.partitions import partitions_of_run
+from cata_pipeline.settings import Settings
+from cata_pipeline.tenants.model import Tenant
+from cata_pipeline.tenants.registry import Registry
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 180.0
@@ -128,6 +135,46 @@ def test_a_daemon_killed_in_mid_tick_loses_no_image_run_and_doubles_none(
     daemons.start()
     daemons.wait_until("the sensor to be done", lambda: passed(instance))
     assert served(instance) == Counter(EVERY_OTHER)
+
+
+_HOLD = """
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;
+    CREATE TRIGGER hold BEFORE UPDATE ON job_ticks FOR EACH ROW
+    WHEN (NEW.tick_body LIKE '%first-sync%') EXECUTE FUNCTION hold()
+"""
+_LET_GO = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event = 'PgSleep';
+    DROP FUNCTION hold CASCADE
+"""
+
+
+def first_syncs(instance: dg.DagsterInstance) -> Counter[str]:
+    """How many first syncs were submitted for each tenant."""
+    keys = list(instance.get_dynamic_partitions("tenants"))
+    runs = instance.get_runs(dg.RunsFilter(job_name="sync_tenants", tags={"trigger": "first sync"}))
+    return Counter(key for run in runs for key in partitions_of_run(keys, run.tags) or ())
+
+
+def test_a_daemon_killed_between_adding_partitions_and_noting_its_runs_loses_no_first_sync_and_doubles_none(
+    daemons: Daemons, instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    registry = Registry(open_control_database(settings.control_database))
+    registry.import_tenants([Tenant(tenant_id, "iseller", "env:NOBODY") for tenant_id in TENANTS])
+    storage = instance.event_log_storage
+    assert isinstance(storage, PostgresEventLogStorage)
+    storage_engine = sa.create_engine(storage.postgres_url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with storage_engine.connect() as connection:
+        connection.execute(sa.text(_HOLD))
+        first = daemons.start()
+        daemons.wait_until("the partitions", lambda: len(instance.get_dynamic_partitions("tenants")) == len(TENANTS))
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        connection.execute(sa.text(_LET_GO))
+    assert first_syncs(instance) == Counter()
+    daemons.start()
+    daemons.wait_until("the first syncs", lambda: len(first_syncs(instance)) == len(TENANTS))
+    assert first_syncs(instance) == Counter(TENANTS)
 
 
 def test_two_daemons_started_by_mistake_lose_no_image_run_and_say_that_there_are_two(

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cata_pipeline.orchestration.first_syncs import first_syncs
 from cata_pipeline.orchestration.image_sensor import SyncEvent, image_runs, settled
 from cata_pipeline.orchestration.partitions import BATCH_TENANTS, contiguous_ranges, range_tags
 from cata_pipeline.orchestration.registry_sensor import (
     NEW_TENANTS,
     RegistryChanges,
-    first_syncs,
     registry_changes,
     removal_limit,
     touched_tenants,
@@ -147,8 +147,9 @@ def test_a_range_without_its_ends_may_touch_anybody(tags: dict[str, str]) -> Non
 
 
 def test_new_tenants_that_are_neighbours_share_their_first_sync() -> None:
-    runs = list(first_syncs(["old", *fleet(101)], fleet(101), 1_000.4))
-    assert [run.run_key for run in runs] == ["first-sync:tenant-0@1000", "first-sync:tenant-100@1000"]
+    runs = list(first_syncs(["old", *fleet(101)], fleet(101), dict.fromkeys(fleet(101), NIGHT)))
+    since = f"{NIGHT.timestamp():.6f}"
+    assert [run.run_key for run in runs] == [f"first-sync:tenant-0@{since}", f"first-sync:tenant-100@{since}"]
     assert (runs[0].tags[START], runs[0].tags[END], runs[1].tags[SINGLE]) == ("tenant-0", "tenant-99", "tenant-100")
 
 

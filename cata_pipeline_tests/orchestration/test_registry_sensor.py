@@ -1,7 +1,8 @@
 """The sensor that turns the registry into partitions, on a real instance and a real control database."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -10,8 +11,9 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from sqlalchemy.engine import URL
 
 from cata_pipeline.definitions import defs
-from cata_pipeline.orchestration import registry_sensor
+from cata_pipeline.orchestration import registry_sensor, resources
 from cata_pipeline.orchestration.metadata import RECONCILED
+from cata_pipeline.orchestration.partitions import range_tags
 from cata_pipeline.orchestration.registry_sensor import tenant_registry_sensor
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.pipeline import Pipeline
@@ -37,8 +39,11 @@ def evaluated(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.Sen
     return result
 
 
-def registry_tick(instance: dg.DagsterInstance, cursor: str | None = None) -> str:
-    """One tick of the registry sensor, its partitions changed as the daemon does; returns why it did nothing."""
+def registry_tick(instance: dg.DagsterInstance, cursor: str | None = None, *, killed: bool = False) -> str:
+    """One tick of the registry sensor, its requests carried out as the daemon does; returns why it did nothing.
+
+    A daemon that is `killed` has added partitions and submitted nothing. Runs that are submitted end at once.
+    """
     result = evaluated(instance, cursor)
     if isinstance(result, dg.SkipReason):
         return result.skip_message or ""
@@ -50,12 +55,25 @@ def registry_tick(instance: dg.DagsterInstance, cursor: str | None = None) -> st
         else:
             for key in request.partition_keys:
                 instance.delete_dynamic_partition(request.partitions_def_name, key)
+    for asked in [] if killed else first_runs(result):
+        instance.report_run_canceled(queued(instance, asked.tags))
     return ""
+
+
+def queued(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> dg.DagsterRun:
+    """A sync that waits for its turn."""
+    return instance.create_run_for_job(defs.resolve_job_def("sync_tenants"), tags=tags, asset_selection={RECONCILED})
 
 
 def first_runs(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
     assert isinstance(result, dg.SensorResult)
     return list(result.run_requests or [])
+
+
+def sync(instance: dg.DagsterInstance, *tenant_ids: str) -> None:
+    """A sync of these tenants, which fails for all of them: nobody has their credentials."""
+    job = defs.resolve_job_def("sync_tenants")
+    assert not job.execute_in_process(instance=instance, tags=range_tags(tenant_ids), raise_on_error=False).success
 
 
 def test_a_registered_tenant_gets_its_partition(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
@@ -97,17 +115,13 @@ def test_the_first_sync_of_new_tenants_starts_by_itself_in_one_run_for_neighbour
     assert {alone.tags["trigger"], together.tags["trigger"]} == {"first sync"}
 
 
-def test_a_revived_tenant_has_another_first_sync(
-    instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_revived_tenant_has_another_first_sync(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
     register(pipeline, "kopi")
     [first] = first_runs(evaluated(instance))
     registry_tick(instance)
     pipeline.registry.retire(["kopi"])
     registry_tick(instance)
     register(pipeline, "kopi")
-    later = time.time() + 60
-    monkeypatch.setattr(time, "time", lambda: later)
     [second] = first_runs(evaluated(instance))
     assert second.tags[SINGLE] == "kopi"
     assert second.run_key != first.run_key
@@ -118,7 +132,111 @@ def test_a_tenant_that_was_given_its_partition_by_a_command_has_had_its_first_sy
 ) -> None:
     register(pipeline, "kopi")
     instance.add_dynamic_partitions("tenants", ["kopi"])
+    sync(instance, "kopi")
     assert isinstance(evaluated(instance), dg.SkipReason)
+
+
+def test_a_first_sync_that_a_killed_tick_never_asked_for_is_asked_for_by_the_next_one_as_the_same_run(
+    instance: dg.DagsterInstance, pipeline: Pipeline
+) -> None:
+    register(pipeline, "warung")
+    registry_tick(instance)
+    register(pipeline, "roti", "ayam", "kopi")
+    [never_submitted] = first_runs(evaluated(instance))
+    registry_tick(instance, killed=True)
+    [again] = first_runs(evaluated(instance))
+    assert (again.run_key, again.tags) == (never_submitted.run_key, never_submitted.tags)
+    register(pipeline, "bakso")
+    [together] = first_runs(evaluated(instance))
+    assert (together.run_key, together.tags[END]) == (again.run_key, "bakso")
+
+
+def test_a_first_sync_that_waits_or_was_cancelled_is_not_asked_for_again(
+    instance: dg.DagsterInstance, pipeline: Pipeline
+) -> None:
+    register(pipeline, "kopi", "roti")
+    registry_tick(instance, killed=True)
+    run = queued(instance, range_tags(["kopi", "roti"]))
+    assert isinstance(evaluated(instance), dg.SkipReason)
+    instance.report_run_canceled(run)
+    assert isinstance(evaluated(instance), dg.SkipReason)
+
+
+def test_a_first_sync_that_failed_is_not_asked_for_again(
+    instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(pipeline, "kopi", "roti")
+    registry_tick(instance, killed=True)
+    sync(instance, "kopi")
+    with monkeypatch.context() as deployment:
+        deployment.setenv("CATA_SCHEMA_MAPPING", "/nowhere.toml")
+        resources._pipeline.cache_clear()
+        sync(instance, "roti")  # ends before it serves, or records, anybody
+    resources._pipeline.cache_clear()
+    assert pipeline.history.newest(["kopi", "roti"]).keys() == {("kopi", "sync")}
+    assert isinstance(evaluated(instance), dg.SkipReason)
+
+
+def test_the_first_sync_of_a_tenant_that_comes_back_can_be_lost_and_found_too(
+    instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cata_pipeline.orchestration.first_syncs._SKEW", timedelta(0))
+    register(pipeline, "kopi")
+    registry_tick(instance)
+    sync(instance, "kopi")
+    pipeline.registry.retire(["kopi"])
+    registry_tick(instance)
+    register(pipeline, "kopi")
+    [never_submitted] = first_runs(evaluated(instance))
+    registry_tick(instance, killed=True)
+    assert [run.run_key for run in first_runs(evaluated(instance))] == [never_submitted.run_key]
+    registry_tick(instance)
+    assert isinstance(evaluated(instance), dg.SkipReason)
+
+
+def test_only_registered_tenants_get_a_first_sync(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+    register(pipeline, "gone", *(f"tenant-{number}" for number in range(25)))
+    pipeline.registry.retire(["gone"])
+    instance.add_dynamic_partitions("tenants", ["unknown", "gone", "tenant-7"])
+    run_of(instance, {SINGLE: "gone"})
+    asked = {tag for run in first_runs(evaluated(instance)) for tag in run.tags.values()}
+    assert "tenant-7" in asked
+    assert asked.isdisjoint({"unknown", "gone"})
+
+
+def test_lost_first_syncs_of_many_are_asked_for_over_several_ticks(
+    instance: dg.DagsterInstance, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(pipeline, "ayam", "bakso", "kopi", "roti", "warung")
+    registry_tick(instance, killed=True)
+    monkeypatch.setattr(registry_sensor, "NEW_TENANTS", 2)
+    served = []
+    while isinstance(result := evaluated(instance), dg.SensorResult):
+        served += [run.tags.get(START, run.tags.get(SINGLE)) for run in first_runs(result)]
+        registry_tick(instance)
+    assert served == ["ayam", "kopi", "warung"]
+
+
+def test_a_tick_asks_as_much_for_many_tenants_that_wait_for_their_first_sync_as_for_one(
+    instance: dg.DagsterInstance, pipeline: Pipeline
+) -> None:
+    asked: list[str] = []
+
+    def note(*call: object) -> None:
+        asked.append(str(call[2]))
+
+    counts = []
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        for tenants in (["kopi"], [f"tenant-{number:02}" for number in range(30)]):
+            register(pipeline, *tenants)
+            registry_tick(instance)
+            asked.clear()
+            assert isinstance(evaluated(instance), dg.SkipReason)
+            counts.append(len(asked))
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert counts[0] == counts[1] <= 5
 
 
 def test_a_large_import_is_taken_in_over_several_ticks(

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cata_pipeline.errors import TenantError, UsageError
+from cata_pipeline.tenants.history import EndedRun, History
 from cata_pipeline.tenants.model import Tenant
-from cata_pipeline.tenants.registry import ImportOutcome, Registry
+from cata_pipeline.tenants.registry import ImportOutcome, Registry, Served
 
 KOPI = Tenant("kopi-kita", "iseller", "env:KOPI", options={"store_url": "https://kopi.example", "pages": [1, 2]})
 ROTI = Tenant("roti", "iseller", "env:ROTI", database_url="env:ROTI_DB")
@@ -96,6 +97,32 @@ def test_importing_a_retired_tenant_revives_it_with_what_the_file_says(registry:
     assert registry.tenant("kopi-kita") == changed
     assert registry.entries()[0].created_at == created_at
     assert registry.retired_ids() == ["roti"]
+
+
+def test_a_tenant_is_served_since_its_registration_or_the_latest_one_after_a_retirement(registry: Registry) -> None:
+    registry.import_tenants([KOPI])
+    [entry], served = registry.entries(), registry.served()
+    assert served == {"kopi-kita": Served(entry.created_at, synced=False)}
+    registry.import_tenants([replace(KOPI, credentials="env:NEW"), ROTI])
+    assert registry.served()["kopi-kita"] == served["kopi-kita"]
+    registry.retire(["kopi-kita"])
+    assert registry.served().keys() == {"roti"}
+    registry.import_tenants([KOPI])
+    assert registry.served()["kopi-kita"].since > served["kopi-kita"].since
+
+
+def test_a_tenant_counts_as_synced_once_a_sync_is_recorded_whatever_became_of_it_and_anew_when_it_is_revived(
+    registry: Registry, control: Engine
+) -> None:
+    registry.import_tenants([KOPI, ROTI])
+    copy = EndedRun("roti", "images", "r", 1.0, None, None, None, {"uploaded": 1})
+    failed = EndedRun("kopi-kita", "sync", "r", 1.0, None, None, "The POS is down.", {})
+    for run in (copy, failed):
+        History(control).record(run)
+    assert {name: each.synced for name, each in registry.served().items()} == {"kopi-kita": True, "roti": False}
+    registry.retire(["kopi-kita"])
+    registry.import_tenants([KOPI])
+    assert not registry.served()["kopi-kita"].synced
 
 
 def test_retiring_unknown_tenants_names_them_all_and_retires_none(registry: Registry) -> None:
