@@ -6,6 +6,7 @@ formats belong to the provider's own module.
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.concealment import Concealed
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_object
+from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_list, json_object
 from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.secrets import Secrets
@@ -100,7 +101,8 @@ class Patience:
 class Call:
     """One request. `what` names it in messages; at most one of `json` and `form` is its body.
 
-    `headers` are sent besides those that every request has.
+    It is authorized by at most one of `token` (a bearer's) and `basic` (user and password). `headers` are sent besides
+    those that every request has.
     """
 
     what: str
@@ -109,6 +111,7 @@ class Call:
     json: Mapping[str, object] | None = None
     form: Mapping[str, str] | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -202,6 +205,10 @@ class JsonClient:
         """
         return await self.receive(call, json_object)
 
+    async def ask_list(self, call: Call) -> list[object]:
+        """The same where the whole answer is a JSON list."""
+        return await self.receive(call, json_list)
+
     async def receive(self, call: Call, read: Reader[Body]) -> Body:
         """What `read` makes of an answer with status 200; raises as `ask` does."""
         origin = origin_of(call.url)
@@ -248,7 +255,7 @@ class JsonClient:
     async def _try_once(
         self, call: Call, read: Reader[Body], subject: str, deadline: asyncio.Timeout, problems: list[str]
     ) -> Body:
-        headers = {**call.headers, **({"Authorization": f"Bearer {call.token}"} if call.token else {})}
+        headers = {**call.headers, **self._authorization(call)}
         try:
             async with self._http.stream(
                 call.method, call.url, json=call.json, data=call.form, headers=headers
@@ -274,6 +281,15 @@ class JsonClient:
         except _TransientError as error:
             problems.append(str(error))
             raise
+
+    def _authorization(self, call: Call) -> dict[str, str]:
+        if call.token:
+            return {"Authorization": f"Bearer {call.token}"}
+        if call.basic is None:
+            return {}
+        pair = b64encode(":".join(call.basic).encode()).decode()
+        self.conceal(pair)
+        return {"Authorization": f"Basic {pair}"}
 
     async def _raise_for_status(self, reply: httpx.Response, subject: str, deadline: asyncio.Timeout) -> None:
         status = reply.status_code

@@ -1,4 +1,4 @@
-"""Reads the body of an answer as one JSON object, within bounds.
+"""Reads the body of an answer as one JSON object or one list, within bounds.
 
 Everything about bytes becoming values belongs here: size, compression, content type, number types. What
 the values mean is each provider's own business, and when to ask again is `cata_pipeline.providers.http`'s.
@@ -19,7 +19,7 @@ _JSON_TYPES = frozenset({"", "application/json", "text/json"})
 
 
 class BadBodyError(Exception):
-    """The answer is no JSON object of bearable size, and would not be one if asked for again."""
+    """The answer is not the JSON that is wanted, in bearable size, and would not be if asked for again."""
 
 
 class CutBodyError(Exception):
@@ -32,6 +32,21 @@ async def json_object(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> dic
     At most `limit` bytes are read, and at most as many come out of gzip. Raises `BadBodyError`,
     `CutBodyError` or `httpx.TransportError`.
     """
+    value = await _json_value(reply, limit)
+    if not isinstance(value, dict):
+        raise BadBodyError("is JSON, but no object")
+    return value
+
+
+async def json_list(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> list[object]:
+    """The same of a reply that is a list."""
+    value = await _json_value(reply, limit)
+    if not isinstance(value, list):
+        raise BadBodyError("is JSON, but no list")
+    return value
+
+
+async def _json_value(reply: httpx.Response, limit: int) -> object:
     media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _JSON_TYPES and not media_type.endswith("+json"):
         raise BadBodyError(f"is {named(media_type)} instead of JSON")
@@ -70,19 +85,17 @@ def _inflate(raw: bytearray, limit: int) -> bytes:
     return body
 
 
-def _parse(body: bytes | bytearray) -> dict[str, object]:
+def _parse(body: bytes | bytearray) -> object:
     if body[:_LONGEST_INDENT].lstrip()[:1] == b"<":
         raise BadBodyError("is HTML or XML instead of JSON")
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
+        value: object = json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise CutBodyError("is not valid JSON, as if it were cut") from None
     except RecursionError:
         raise BadBodyError("is nested too deeply") from None
     except (ValueError, ArithmeticError):
         raise BadBodyError("holds a number that no catalog has") from None
-    if not isinstance(value, dict):
-        raise BadBodyError("is JSON, but no object")
     return value
 
 

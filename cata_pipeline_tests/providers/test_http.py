@@ -360,6 +360,40 @@ def test_a_call_may_have_headers_of_its_own(server: ScriptedServer, patience: Pa
     assert (request.headers["Api-Version"], request.headers["Authorization"]) == ("7", f"Bearer {TOKEN}")
 
 
+def test_user_and_password_are_sent_as_http_says_and_never_quoted(server: ScriptedServer, patience: Patience) -> None:
+    pair = "a2Vkw6k6dG9rOjU="  # base64 of "kedé:tok:5"
+    call = Call("The catalog", "GET", httpx.URL(f"{server.origin}/api"), basic=("kedé", "tok:5"))
+
+    async def once() -> None:
+        async with JsonClient(server.policy, patience) as client:
+            await client.ask(call)
+
+    server.script("/api", answer({"message": f"what is Basic {pair}"}, status=401))
+    with pytest.raises(RefusedError) as refusal:
+        asyncio.run(once())
+    (request,) = server.received
+    assert request.headers["Authorization"] == f"Basic {pair}"
+    assert [told for told in (str(refusal.value), repr(call)) if pair in told or "tok:5" in told] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [("{}", "no list"), ("null", "no list"), ('[{"price": NaN}]', "holds NaN"), ("<p>Maintenance", "is HTML or XML")],
+)
+def test_a_list_is_read_where_a_list_is_asked_for_and_nothing_else(
+    server: ScriptedServer, patience: Patience, given: str, found: str
+) -> None:
+    async def once() -> list[object]:
+        async with JsonClient(server.policy, patience) as client:
+            return await client.ask_list(Call("The catalog", "GET", httpx.URL(f"{server.origin}/api")))
+
+    server.script("/api", answer('[{"quantity": 0.10'), answer('[{"quantity": 0.10}]'))
+    assert asyncio.run(once()) == [{"quantity": Decimal("0.10")}]
+    server.script("/api", answer(given))
+    with pytest.raises(ProviderError, match=found):
+        asyncio.run(once())
+
+
 def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(server: ScriptedServer, patience: Patience) -> None:
     with running(ScriptedServer()) as other:
         other.script("/steal", answer({"ok": 1}))
