@@ -4,13 +4,25 @@ A provider's fixture server implements the wire format here, from the vendor's d
 must come of it is `suite.py`; the faults themselves are `faults.py`.
 """
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import ClassVar
 
 from cata_pipeline.providers.conformance.scripted_server import Answer, Received, ScriptedServer
 from cata_pipeline.providers.contract import Provider
+from cata_pipeline.providers.secrets import HeldToken, Secrets
+
+
+class Paging(Enum):
+    """How a vendor tells the last page."""
+
+    MARKED = "the last page says that it is"
+    EMPTY_PAGE = "the one after it is empty"
+    NONE = "there is one answer with everything"
 
 
 @dataclass(frozen=True)
@@ -38,20 +50,49 @@ class Sold:
         return self.identity or f"id-of-{self.code}"
 
 
+class TokenOnRecord:
+    """Keeps a rotating refresh token for a test as the control database would: one holder at a time."""
+
+    def __init__(self, first: str) -> None:
+        self.all = [first]
+        self._lock = threading.Lock()
+
+    @property
+    def current(self) -> str:
+        """The one that came last."""
+        return self.all[-1]
+
+    def keep(self, following: str) -> None:
+        """Put the token that came in exchange on record."""
+        self.all.append(following)
+
+    @contextmanager
+    def held(self) -> Iterator[HeldToken]:
+        """The token, while nobody else has it."""
+        with self._lock:
+            yield self
+
+
 class PosServer(ScriptedServer, ABC):
     """Serves `pages` of products in a provider's wire format, unless a page is to misbehave.
 
-    `takes_empty_object` is set where the vendor itself answers `{}` for an empty last page.
+    `takes_empty_object` and `takes_empty_list` are set where the vendor itself answers `{}` or `[]` for a store
+    without products; `lacks` names the fields of `Sold` that the vendor does not tell.
     """
 
     provider: ClassVar[Provider]
+    paging: ClassVar[Paging] = Paging.MARKED
     takes_empty_object: ClassVar[bool] = False
+    takes_empty_list: ClassVar[bool] = False
+    lacks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         super().__init__()
         self.pages: list[Sequence[Sold]] = [()]
         self.is_stuck = False
         """Answers the first page again whatever page is asked for, with more to come."""
+        self.refresh_token: TokenOnRecord | None = None
+        """The tenant's, where the provider has a `rotating_key`; a subclass sets it."""
         self._faults: dict[int, list[Answer]] = {}
 
     @abstractmethod
@@ -74,9 +115,22 @@ class PosServer(ScriptedServer, ABC):
     def other(self, received: Received) -> Answer:
         """The answer to a request that is not for a page of products."""
 
+    def tenant_secrets(self) -> Secrets:
+        """What a fetch gets: `secrets`, and the refresh token to hold."""
+        return Secrets(self.secrets(), self.refresh_token.held if self.refresh_token else None)
+
+    def told_to_nobody(self) -> list[str]:
+        """Every secret of the tenant."""
+        return [*self.secrets().values(), *(self.refresh_token.all if self.refresh_token else ())]
+
     def sell(self, *pages: Sequence[Sold]) -> None:
-        """These products, page by page; an empty page in the middle is one."""
-        self.pages = list(pages) or [()]
+        """These products, page by page as `paging` has it; an empty page in the middle is one unless it is the end."""
+        if self.paging is Paging.NONE:
+            self.pages = [[sold for page in pages for sold in page]]
+        elif self.paging is Paging.EMPTY_PAGE:
+            self.pages = [*(page for page in pages if page), ()]
+        else:
+            self.pages = list(pages) or [()]
 
     def misbehave(self, page: int, *answers: Answer) -> None:
         """Answer requests for this page so, one after the other, and properly after the last."""

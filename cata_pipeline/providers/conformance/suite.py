@@ -6,7 +6,7 @@ it. Use:
     class TestMyProvider(ProviderConformance):
         server_class = MyPosServer
 
-or `CatalogConformance` where there is no API with pages, such as a file.
+or `ApiConformance` where the API has no pages, and `CatalogConformance` where there is no API, such as a file.
 """
 
 import asyncio
@@ -21,13 +21,12 @@ import pytest
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, Catalog, Item, text_problem
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.conformance.faults import EMPTY_OBJECT, ERROR_OBJECT, FINAL, PASSING, Fault
-from cata_pipeline.providers.conformance.pos_server import PosServer, Sold
+from cata_pipeline.providers.conformance.faults import EMPTY_LIST, EMPTY_OBJECT, ERROR_OBJECT, FINAL, PASSING, Fault
+from cata_pipeline.providers.conformance.pos_server import Paging, PosServer, Sold
 from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, running
 from cata_pipeline.providers.contract import Sample
 from cata_pipeline.providers.http import Patience
 from cata_pipeline.providers.pacing import Pacing
-from cata_pipeline.providers.secrets import Secrets
 
 PAGES = ([Sold("K-1"), Sold("K-2")], [Sold("K-3"), Sold("K-4")], [Sold("K-5")])
 CODES = ["K-1", "K-2", "K-3", "K-4", "K-5"]
@@ -56,9 +55,9 @@ class CatalogConformance:
         """The catalog, without the rests between tries; whatever goes wrong tells no secret."""
         patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
         try:
-            return pos.provider.fetch(pos.options() | options, Secrets(pos.secrets()), policy or pos.policy, patience)
+            return pos.provider.fetch(pos.options() | options, pos.tenant_secrets(), policy or pos.policy, patience)
         except ProviderError as error:
-            for secret in pos.secrets().values():
+            for secret in pos.told_to_nobody():
                 assert secret not in str(error)
             raise
 
@@ -92,9 +91,10 @@ class CatalogConformance:
         assert len(pos.pages_asked_for()) < 10
         assert self.faulty_page + 1 not in pos.pages_asked_for()
 
-    def test_an_empty_object_is_a_page_only_where_the_vendor_says_so(self, pos: PosServer) -> None:
-        pos.misbehave_for_ever(1, EMPTY_OBJECT.make(pos))
-        if pos.takes_empty_object:
+    @PARAMETRIZED("fault", [EMPTY_OBJECT, EMPTY_LIST], ids=str)
+    def test_an_empty_answer_is_a_page_only_where_the_vendor_says_so(self, pos: PosServer, fault: Fault) -> None:
+        pos.misbehave_for_ever(1, fault.make(pos))
+        if pos.takes_empty_object if fault is EMPTY_OBJECT else pos.takes_empty_list:
             assert self.fetch(pos).items == ()
             return
         with pytest.raises(ProviderError):
@@ -192,13 +192,17 @@ class CatalogConformance:
 
     def test_an_inactive_product_is_told_as_inactive(self, pos: PosServer) -> None:
         items = self.items(pos, Sold("K-1"), Sold("K-2", active=False))
-        assert {code: item.is_active for code, item in items.items()} == {"K-1": True, "K-2": False}
+        assert {code: item.is_active for code, item in items.items()} == {"K-1": True, "K-2": "active" in pos.lacks}
 
     def test_description_category_and_picture_arrive(self, pos: PosServer) -> None:
-        image = "https://cdn.example.com/kopi.jpg?v=2"
-        described = Sold("K-1", description="Strong & sweet", category="Coffee", image=image)
-        item = self.items(pos, described, Sold("K-2"))["K-1"]
-        assert (item.description, item.category, item.external_image_url) == ("Strong & sweet", "Coffee", image)
+        told: dict[str, Any] = {
+            "description": "Strong & sweet",
+            "category": "Coffee",
+            "image": "https://cdn.example.com/kopi.jpg?v=2",
+        }
+        item = self.items(pos, Sold("K-1", **told), Sold("K-2"))["K-1"]
+        arrived = {"description": item.description, "category": item.category, "image": item.external_image_url}
+        assert arrived == {name: None if name in pos.lacks else text for name, text in told.items()}
 
     def test_a_price_that_changes_changes_no_item(self, pos: PosServer) -> None:
         assert self.items(pos, Sold("K-1", price=18_000)) == self.items(pos, Sold("K-1", price=26_543))
@@ -211,7 +215,7 @@ class CatalogConformance:
     def test_secrets_are_sent_to_the_pos_alone_and_never_in_an_address(self, pos: PosServer) -> None:
         self.fetch(pos)
         for received in pos.received:
-            for secret in pos.secrets().values():
+            for secret in pos.told_to_nobody():
                 assert secret not in received.path
 
     def test_an_unknown_option_is_named_with_the_known_ones(self, pos: PosServer) -> None:
@@ -241,8 +245,28 @@ class CatalogConformance:
         assert json.loads(json.dumps(pos.options())) == pos.options()
 
 
-class ProviderConformance(CatalogConformance):
-    """What holds for every POS that is asked over its own API: its pages end explicitly, its format may grow."""
+class ApiConformance(CatalogConformance):
+    """What holds for every POS that is asked over its own API: its format may grow, and its first page is a sample."""
+
+    def test_unknown_fields_pass_by(self, pos: PosServer) -> None:
+        strange = Sold("K-1", more={"brand_new_field": {"deep": [1, None, "x"]}})
+        assert set(self.items(pos, strange)) == {"K-1"}
+
+    @PARAMETRIZED("moment", ["yesterday", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2016-12-31T23:59:60Z"])
+    def test_a_time_that_is_none_costs_no_product(self, pos: PosServer, moment: str) -> None:
+        updated_at = self.items(pos, Sold("K-1", updated_at=moment))["K-1"].updated_at
+        assert updated_at is None or updated_at.utcoffset() == timedelta(0)
+
+    def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
+        patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
+        sample = pos.provider.sample(pos.options(), pos.tenant_secrets(), pos.policy, patience)
+        assert isinstance(sample, Sample)
+        assert [item.item_code for item in sample.items] == [sold.code for sold in pos.pages[0]]
+        assert pos.pages_asked_for() == [1]
+
+
+class ProviderConformance(ApiConformance):
+    """What holds for every POS whose API has pages: they end explicitly."""
 
     faulty_page: ClassVar[int] = 2
 
@@ -250,6 +274,17 @@ class ProviderConformance(CatalogConformance):
     def test_a_fault_of_a_later_page_that_passes_costs_nothing(self, pos: PosServer, fault: Fault) -> None:
         pos.misbehave(3, fault.make(pos))
         assert [item.item_code for item in self.fetch(pos).items] == CODES
+
+    @PARAMETRIZED("fault", [EMPTY_OBJECT, EMPTY_LIST], ids=str)
+    def test_an_empty_answer_on_a_later_page_is_the_end_only_where_the_vendor_says_so(
+        self, pos: PosServer, fault: Fault
+    ) -> None:
+        pos.misbehave_for_ever(self.faulty_page, fault.make(pos))
+        if pos.paging is Paging.EMPTY_PAGE and fault is EMPTY_LIST and pos.takes_empty_list:
+            assert [item.item_code for item in self.fetch(pos).items] == CODES[:2]
+            return
+        with pytest.raises(ProviderError):
+            self.fetch(pos)
 
     def test_a_short_or_empty_page_in_the_middle_is_not_the_end(self, pos: PosServer) -> None:
         pos.sell([Sold("K-1"), Sold("K-2")], [Sold("K-3")], [], [Sold("K-4")])
@@ -266,19 +301,3 @@ class ProviderConformance(CatalogConformance):
         catalog = self.fetch(pos)
         assert [item.item_code for item in catalog.items] == ["K-1", "K-2", "K-3"]
         assert catalog.duplicates == ()
-
-    def test_unknown_fields_pass_by(self, pos: PosServer) -> None:
-        strange = Sold("K-1", more={"brand_new_field": {"deep": [1, None, "x"]}})
-        assert set(self.items(pos, strange)) == {"K-1"}
-
-    @PARAMETRIZED("moment", ["yesterday", "", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2016-12-31T23:59:60Z"])
-    def test_a_time_that_is_none_costs_no_product(self, pos: PosServer, moment: str) -> None:
-        updated_at = self.items(pos, Sold("K-1", updated_at=moment))["K-1"].updated_at
-        assert updated_at is None or updated_at.utcoffset() == timedelta(0)
-
-    def test_a_sample_is_the_first_page_and_no_catalog(self, pos: PosServer) -> None:
-        patience = Patience(pacing=Pacing(interval=0), sleep=_no_rest)
-        sample = pos.provider.sample(pos.options(), Secrets(pos.secrets()), pos.policy, patience)
-        assert isinstance(sample, Sample)
-        assert [item.item_code for item in sample.items] == ["K-1", "K-2"]
-        assert pos.pages_asked_for() == [1]
