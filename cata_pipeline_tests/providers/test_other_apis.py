@@ -227,10 +227,13 @@ def test_a_refresh_token_is_exchanged_once_a_fetch_and_the_next_one_on_record_be
     assert depot.on_record == ["refresh-token-1"] * 3 + ["refresh-token-2"] * 3
 
 
-def test_an_access_token_that_ends_on_the_way_is_renewed_once(depot: DepotPos) -> None:
-    depot.misbehave(2, answer({"message": "expired"}, status=401))
+def test_an_access_token_that_ends_on_the_way_is_renewed_once_a_fetch(depot: DepotPos) -> None:
+    expired = answer({"message": "expired"}, status=401)
+    depot.misbehave(2, expired)
     assert fetched(depot) == ["K-1", "K-2"]
-    depot.misbehave(2, *[answer({"message": "expired"}, status=401)] * 2)
+    assert len(depot.accepted) == 2
+    depot.misbehave(1, expired)
+    depot.misbehave(2, expired)
     with pytest.raises(ProviderError, match="HTTP 401"):
         fetched(depot)
     assert len(depot.accepted) == 4
