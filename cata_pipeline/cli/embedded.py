@@ -9,6 +9,7 @@ import click
 
 from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, reporting, state_folder
 from cata_pipeline.cli.printing import print_json
+from cata_pipeline.errors import UsageError
 
 
 @click.command()
@@ -39,17 +40,22 @@ def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
 @click.command()
 @state_folder
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+@click.option("--tenant", "tenant_ids", metavar="TENANT", multiple=True, help="Make tables for a tenant of yours.")
 @as_json
 @reporting
-def dev(state: Path, port: int, as_json: bool) -> None:  # noqa: FBT001
+def dev(state: Path, port: int, tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """The embedded servers, the demo tenants' POS and the Dagster UI with its daemon, until Ctrl-C."""
     from cata_pipeline.demo.development import serve
+    from cata_pipeline.tenants.model import TENANT_ID
+
+    if wrong := [tenant_id for tenant_id in tenant_ids if not TENANT_ID.fullmatch(tenant_id)]:
+        raise UsageError(f"{', '.join(wrong)}: a tenant's id is 1 to 64 letters, digits, _ and -.")
 
     def announce(url: str, environment: Path) -> None:
         if as_json:
             print_json({"url": url, "environment": str(environment)})
             return
         click.echo(f"Dagster UI: {url}  (Ctrl-C ends everything)")
-        click.echo(f"Second terminal: . {os.path.relpath(environment)} && cata-pipeline status")
+        click.echo(f"Second terminal: . {os.path.relpath(environment)} && {os.path.relpath(sys.argv[0])} status")
 
-    sys.exit(serve(state, port, announce))
+    sys.exit(serve(state, port, tenant_ids, announce))

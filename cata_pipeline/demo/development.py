@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -22,16 +22,17 @@ _PAUSE_SECONDS = 0.1
 _WARNINGS = "ignore:Function `dev_command` is superseded"
 
 
-def serve(state: Path, port: int, announce: Callable[[str, Path], None]) -> int:
+def serve(state: Path, port: int, tenant_ids: Sequence[str], announce: Callable[[str, Path], None]) -> int:
     """Run until a signal; returns the exit status of `dagster dev`, 0 when it was ended by Ctrl-C.
 
+    Tables are made for `tenant_ids`, tenants of the user's own.
     `announce` is told the UI's address and the environment file once everything around Dagster is there. Dagster's own
     words go to standard error.
     """
     # Also where SIGINT was ignored, as in a shell's background job: `dagster dev` would inherit that and never end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    with surroundings(state, afresh=False) as around:
+    with surroundings(state, afresh=False, tenant_ids=tenant_ids) as around:
         pipeline = Pipeline(Settings.from_environment())
         pipeline.registry.import_tenants(read_tenants(around.tenants_file))
         announce(f"http://127.0.0.1:{port}", around.state / "environment")

@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +28,7 @@ PROJECT = Path(cata_pipeline.__file__).parents[1]
 IMAGE_BUCKET = "cata-images"
 SNAPSHOT_BUCKET = "cata-snapshots"
 _ID_MARK = "TENANT-ID"
+_ENDPOINTS = "CATA_ALLOW_PRIVATE_ENDPOINTS"
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,11 @@ class Surroundings:
 
 
 @contextmanager
-def surroundings(state: Path, *, afresh: bool) -> Iterator[Surroundings]:
+def surroundings(state: Path, *, afresh: bool, tenant_ids: Sequence[str] = ()) -> Iterator[Surroundings]:
     """Start everything and set the environment; `afresh` empties the state folder first.
+
+    Beside the demo's tenants, `tenant_ids` get the reference tables. Private endpoints that the environment allows stay
+    allowed: a POS of the user's own may be among them.
 
     Raises `UsageError` when another demo or `dev` uses the folder.
     """
@@ -65,7 +69,7 @@ def surroundings(state: Path, *, afresh: bool) -> Iterator[Surroundings]:
             (state / "ports.json").write_text(json.dumps(pos.ports))
             environment = _environment(state, servers, pos)
             (state / "environment").write_text(_exports(environment))
-            _make_databases(servers)
+            _make_databases(servers, [*(menu.tenant_id for menu in MENUS), *tenant_ids])
             with environment_set(environment):
                 yield Surroundings(state, servers, pos, environment, _tenants_file(state, pos))
 
@@ -98,6 +102,7 @@ def _environment(state: Path, servers: EmbeddedServers, pos: DemoPos) -> dict[st
     shutil.copy(PROJECT / "dagster.yaml", home)
     dagster_storage = servers.postgresql_url("dagster", "postgresql+psycopg2")
     template = servers.postgresql_url(f"tenant{_ID_MARK}").render_as_string(hide_password=False)
+    endpoints = f"{os.environ.get(_ENDPOINTS, '')},{pos.endpoints}"
     return {
         "CATA_DATABASE_URL": servers.postgresql_url("cata").render_as_string(hide_password=False),
         "CATA_TENANT_DATABASE_URL": template.replace(_ID_MARK, "{tenant}"),
@@ -105,7 +110,7 @@ def _environment(state: Path, servers: EmbeddedServers, pos: DemoPos) -> dict[st
         "CATA_SNAPSHOT_BUCKET": SNAPSHOT_BUCKET,
         "CATA_IMAGE_BASE_URL": f"{servers.gcs_origin}/{IMAGE_BUCKET}/",
         "STORAGE_EMULATOR_HOST": servers.gcs_origin,
-        "CATA_ALLOW_PRIVATE_ENDPOINTS": pos.endpoints,
+        _ENDPOINTS: ",".join(dict.fromkeys(endpoint.strip() for endpoint in endpoints.split(",") if endpoint.strip())),
         "DAGSTER_HOME": str(home),
         "DAGSTER_PG_URL": dagster_storage.render_as_string(hide_password=False),
         **{_credentials_variable(menu.tenant_id): json.dumps(pos.store(menu.tenant_id).credentials) for menu in MENUS},
@@ -136,13 +141,13 @@ def environment_set(environment: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _make_databases(servers: EmbeddedServers) -> None:
+def _make_databases(servers: EmbeddedServers, tenant_ids: Sequence[str]) -> None:
     for name in ("cata", "dagster"):
         servers.create_database(name)
     schema = resources.files("cata_pipeline.demo").joinpath("tenant_schema_postgresql.sql").read_text()
-    for menu in MENUS:
-        if servers.create_database(f"tenant{menu.tenant_id}"):
-            engine = sa.create_engine(servers.postgresql_url(f"tenant{menu.tenant_id}"), poolclass=sa.NullPool)
+    for tenant_id in tenant_ids:
+        if servers.create_database(f"tenant{tenant_id}"):
+            engine = sa.create_engine(servers.postgresql_url(f"tenant{tenant_id}"), poolclass=sa.NullPool)
             with engine.begin() as connection:
                 connection.exec_driver_sql(schema)
 

@@ -196,6 +196,14 @@ def test_the_commands_of_the_contract_are_there() -> None:
     }
 
 
+def test_dev_makes_no_tables_for_what_cannot_be_a_tenants_id(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    result = CliRunner().invoke(main, ["dev", "--state", str(state), "--tenant", "fine", "--tenant", "not fine"])
+    assert result.exit_code == 2
+    assert "not fine: a tenant's id is 1 to 64 letters, digits, _ and -." in result.stderr
+    assert not state.exists()
+
+
 def test_tenants_are_imported_once_and_changed_where_the_file_differs(empty_registry: Terminal) -> None:
     terminal = empty_registry
     file = terminal.tenants_file("b-shop", "a-shop")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.surroundings import PROJECT, Surroundings, surroundings
@@ -110,6 +111,18 @@ def test_the_tenants_file_registers_the_tenants_of_every_menu(first: FirstUse) -
     for tenant, port in zip(tenants, first.ports[1:], strict=True):
         assert tenant.credentials.removeprefix("env:") in first.around.environment
         assert tenant.options["store_url"] == f"http://127.0.0.1:{port}"
+
+
+def test_a_tenant_of_the_users_own_gets_tables_and_keeps_the_endpoints_it_was_allowed(
+    first: FirstUse, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CATA_ALLOW_PRIVATE_ENDPOINTS", f"127.0.0.1:9999, 127.0.0.1:{first.ports[0]}")
+    for _ in range(2):
+        with surroundings(state, afresh=False, tenant_ids=["kopi-senja"]) as around:
+            engine = sa.create_engine(around.tenant_database("kopi-senja"), poolclass=sa.NullPool)
+            assert sa.inspect(engine).has_table("items")
+            allowed = around.environment["CATA_ALLOW_PRIVATE_ENDPOINTS"].split(",")
+            assert sorted(allowed) == sorted({"127.0.0.1:9999", *(f"127.0.0.1:{port}" for port in first.ports)})
 
 
 def test_the_next_use_finds_the_data_and_the_ports_of_the_last_one(first: FirstUse, state: Path) -> None:
