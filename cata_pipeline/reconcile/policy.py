@@ -218,12 +218,15 @@ def ownership_markdown() -> str:
     """The whole policy as GitHub-flavoured Markdown tables, one for each tenant table."""
     sections = []
     for table in TABLES:
-        rows = [f"| `{c.name}` | {c.owner.value} | {c.on_insert} | {describe_rule(c)} |" for c in table.columns]
+        rows = [
+            f"| `{c.name}`{'' if c.required else ', optional'} | {c.owner.value} | {c.on_insert} | {describe_rule(c)} |"
+            for c in table.columns
+        ]
         head = [f"### `{table.name}`", "", "| column | owner | on insert | on re-sync |", "| --- | --- | --- | --- |"]
         sections.append("\n".join(head + rows))
     closing = (
-        "Any other column, and any other table, belongs to Cata and is never touched. A product that the provider"
-        " no longer names keeps its row and is reported as stale; a child that its present parent no longer lists is"
-        " hidden."
+        "Optional columns, and every table but `items`, may be absent. Any other column, and any other table, belongs"
+        " to Cata and is never touched. A product that the provider no longer names keeps its row and is reported as"
+        " stale; a child that its present parent no longer lists is hidden."
     )
     return "\n\n".join([*sections, closing]) + "\n"
