@@ -267,6 +267,11 @@ class JsonClient:
             raise ProviderError(
                 f"{subject}: the host is at an address that may not be reached, so nothing was sent. Check the URL."
             ) from None
+        except httpx.InvalidURL:
+            # httpx reads where a redirect leads, although it is not to go there.
+            raise ProviderError(
+                f"{subject}: it redirects to what is no address. Redirects are not followed anyway: check the URL."
+            ) from None
         except BadBodyError as error:
             raise ProviderError(
                 f"{subject}: the answer (HTTP 200) {error}. Check that the URL is the API's: a login or"

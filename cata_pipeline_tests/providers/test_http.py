@@ -403,6 +403,15 @@ def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(server: Scri
         assert other.connections == 0
 
 
+@pytest.mark.parametrize("location", ["javascript:alert(1)", "https://:1:2", "http://[", "//", "x" * 70_000])
+def test_a_redirect_to_nowhere_is_an_error_of_the_provider(
+    server: ScriptedServer, patience: Patience, location: str
+) -> None:
+    server.script("/api", *[answer(b"", status=302, headers={"Location": location})] * 5)
+    with pytest.raises(ProviderError):
+        ask(f"{server.origin}/api", allowing(server.port), patience)
+
+
 def test_nobody_listening_is_tried_again_and_then_said(patience: Patience, rests: Rests) -> None:
     port = closed_port()
     with pytest.raises(ProviderError, match=r"gave up after 5 tries; the last one: no connection .* cannot be reached"):
