@@ -32,7 +32,8 @@ def provider_named(slug: str) -> Provider:
     [entry] = found
     try:
         provider = entry.load()
-    except Exception as error:
+    # A package that leaves at its import would end the whole batch, and not one tenant.
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"The provider {slug!r} of {_package(entry)} cannot be loaded ({type(error).__name__}: {error})."
             " Repair or uninstall that package."

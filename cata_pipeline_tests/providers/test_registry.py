@@ -74,6 +74,7 @@ def test_two_packages_with_one_name_are_both_named(tmp_path: Path) -> None:
     ("entry", "code", "found"),
     [
         ("moka = moka_pos:MOKA", "import nowhere", "cannot be loaded (ModuleNotFoundError: No module named 'nowhere')"),
+        ("moka = moka_pos:MOKA", "import sys; sys.exit('no licence')", "cannot be loaded (SystemExit: no licence)"),
         ("moka = moka_pos:NAME", FOREIGN, "cannot be loaded (AttributeError"),
         ("other = moka_pos:MOKA", FOREIGN, "is not what its name says"),
         ("moka = moka_pos:Catalog", FOREIGN, "is not what its name says"),
