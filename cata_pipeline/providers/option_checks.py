@@ -39,6 +39,9 @@ def checked_options(slug: str, table: Mapping[str, Option], options: Options) ->
             values[key] = option.check(options[key])
         except ValueError as error:
             problems.append(f"{key} {error}")
+        except Exception as error:  # noqa: BLE001 a package of somebody else's must not stop a whole tenants file
+            # Only the kind: its words may repeat a value that is a secret.
+            problems.append(f"{key} cannot be checked ({type(error).__name__}): repair the package of {slug}.")
     return values, problems
 
 
