@@ -8,10 +8,11 @@ import click
 
 from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, open_pipeline, reporting
 from cata_pipeline.cli.printing import print_json, print_table
-from cata_pipeline.errors import TenantError
+from cata_pipeline.errors import TenantError, UsageError
 
 if TYPE_CHECKING:
     from cata_pipeline.catalog.model import Item
+    from cata_pipeline.providers.contract import Provider
 
 SHOWN_ITEMS = 20
 SHOWN_REJECTIONS = 10
@@ -26,35 +27,23 @@ def providers() -> None:
 @as_json
 @reporting
 def list_providers(as_json: bool) -> None:  # noqa: FBT001
-    """Every installed provider with its credentials and options."""
+    """Every installed provider with its credentials and options. One that cannot be used is told after the others."""
     from cata_pipeline.providers.registry import provider_named, provider_names
 
-    found = [provider_named(slug) for slug in provider_names()]
+    found: list[Provider] = []
+    unusable: dict[str, str] = {}
+    for slug in provider_names():
+        try:
+            found.append(provider_named(slug))
+        except UsageError as error:
+            unusable[slug] = str(error)
     if as_json:
-        print_json(
-            {
-                "providers": {
-                    provider.slug: {
-                        "name": provider.name,
-                        "credentials": list(provider.credential_keys),
-                        "optional_credentials": list(provider.optional_keys),
-                        "options": {
-                            name: {"meaning": option.meaning, "required": option.required}
-                            for name, option in provider.options.items()
-                        },
-                    }
-                    for provider in found
-                }
-            }
-        )
-        return
-    for provider in found:
-        optional = [f"{key} (optional)" for key in provider.optional_keys]
-        keys = ", ".join([*provider.credential_keys, *optional]) or "none"
-        click.echo(f"{provider.slug} ({provider.name}); credentials: {keys}")
-        rows = [(name, "yes" if o.required else "", o.meaning) for name, o in provider.options.items()]
-        print_table(("option", "required", "meaning"), rows)
-        click.echo()
+        print_json({"providers": {provider.slug: _described(provider) for provider in found}, "unusable": unusable})
+    else:
+        for provider in found:
+            _show(provider)
+    if unusable:
+        raise UsageError("\n".join(unusable.values()))
 
 
 @providers.command("check")
@@ -92,6 +81,26 @@ def check_provider(tenant_id: str, as_json: bool) -> None:  # noqa: FBT001
     for warning, count in sorted(sample.warnings.items()):
         click.echo(f"{count} x {warning}")
     click.echo("Nothing was written.")
+
+
+def _described(provider: "Provider") -> Mapping[str, Any]:
+    return {
+        "name": provider.name,
+        "credentials": list(provider.credential_keys),
+        "optional_credentials": list(provider.optional_keys),
+        "options": {
+            name: {"meaning": option.meaning, "required": option.required} for name, option in provider.options.items()
+        },
+    }
+
+
+def _show(provider: "Provider") -> None:
+    optional = [f"{key} (optional)" for key in provider.optional_keys]
+    keys = ", ".join([*provider.credential_keys, *optional]) or "none"
+    click.echo(f"{provider.slug} ({provider.name}); credentials: {keys}")
+    rows = [(name, "yes" if o.required else "", o.meaning) for name, o in provider.options.items()]
+    print_table(("option", "required", "meaning"), rows)
+    click.echo()
 
 
 def _told(item: "Item") -> Mapping[str, Any]:

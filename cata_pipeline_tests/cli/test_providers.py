@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,8 +11,10 @@ from cata_pipeline.cli import main
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.providers.registry import _installed
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.model import Tenant
+from cata_pipeline_tests.providers.test_registry import installed
 
 Run = Callable[..., Result]
 MENU = MENUS[0]
@@ -49,6 +52,24 @@ def test_every_option_of_every_provider_is_listed_with_its_meaning(run: Run) -> 
         for name, option in provider["options"].items():
             assert option["meaning"]
             assert name in shown
+
+
+def test_a_package_that_cannot_be_used_hides_no_other(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed(tmp_path, "moka_pos", "moka = moka_pos:MOKA", "import nowhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    _installed.cache_clear()
+    try:
+        listed, as_json = run("list"), run("list", "--json")
+    finally:
+        _installed.cache_clear()
+    assert (listed.exit_code, as_json.exit_code) == (2, 2)
+    assert "square (Square); credentials: access_token" in listed.stdout
+    assert "The provider 'moka' of moka_pos 1.0 cannot be loaded" in listed.stderr
+    told = json.loads(as_json.stdout)
+    assert "square" in told["providers"]
+    assert list(told["unusable"]) == ["moka"]
 
 
 def test_one_page_is_shown_as_it_would_be_mapped(run: Run, tenant: str) -> None:
