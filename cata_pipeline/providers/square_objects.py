@@ -5,9 +5,8 @@ lists, options) is in `square_references`, and how parts become a catalog once t
 Raw objects are not kept: they are many times larger. Prices are never read, unknown fields and product types pass by.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from cata_pipeline.providers.html_text import text_of_html
 from cata_pipeline.providers.row_fields import (
@@ -109,7 +108,7 @@ def is_present(row: Row, location_id: str | None) -> bool:
 
 
 def data_of(row: Row, key: str) -> Row:
-    """The part of an object that its type decides; empty where it is absent, as in what was deleted."""
+    """The object in a field, such as the part that a type decides; empty where absent, as in what was deleted."""
     data = row.get(key)
     if data is None:
         return {}
@@ -133,10 +132,18 @@ def updated_at(row: Row, warn: Warn) -> datetime | None:
         return None
 
 
-def in_order(parts: Iterable[object]) -> list[Row]:
-    """The objects of a list by their `ordinal`; where it is absent, as they came and before all others."""
-    rows = [part for part in parts if isinstance(part, dict)]
-    return sorted(rows, key=_ordinal)
+def objects_of(part: Row, key: str) -> list[Row]:
+    """The objects of a list; what is none makes the row unusable, because a part left out would look like one less."""
+    parts = list_of(part, key)
+    for found in parts:
+        if not isinstance(found, dict):
+            raise UnusableRowError(f"has {kind_of(found)} among its {key}; expected objects")
+    return cast("list[Row]", parts)
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """By their `ordinal`; where it is absent, as they came and before all others."""
+    return sorted(rows, key=_ordinal) if len(rows) > 1 else rows
 
 
 def _ordinal(part: Row) -> int:
@@ -219,8 +226,8 @@ def _description(data: Row) -> str | None:
 
 def _category_id(data: Row) -> str | None:
     """The category that reports name, else the first of the list, else the one field of old."""
-    for part in (data.get("reporting_category"), *list_of(data, "categories")):
-        if isinstance(part, dict) and (found := code_of(part.get("id"), "category")) is not None:
+    for part in (data_of(data, "reporting_category"), *objects_of(data, "categories")):
+        if (found := code_of(part.get("id"), "category")) is not None:
             return found
     return code_of(data.get("category_id"), "category_id")
 
@@ -246,7 +253,7 @@ def _option_values(data: Row, warn: Warn) -> tuple[tuple[str, str], ...]:
 
 def _uses(data: Row, warn: Warn) -> tuple[ModifierListUse, ...]:
     uses: dict[str, ModifierListUse] = {}
-    for part in in_order(list_of(data, "modifier_list_info")):
+    for part in in_order(objects_of(data, "modifier_list_info")):
         list_id = code_of(part.get("modifier_list_id"), "modifier_list_id")
         if list_id is None:
             warn("modifier list without id left out")
@@ -260,8 +267,8 @@ def _uses(data: Row, warn: Warn) -> tuple[ModifierListUse, ...]:
 def _hidden(use: Row) -> tuple[tuple[str, bool], ...]:
     """Modifiers that this item hides or shows whatever their list says; NOT_SET and what is unknown change nothing."""
     found = []
-    for part in list_of(use, "modifier_overrides"):
-        if isinstance(part, dict) and (modifier_id := code_of(part.get("modifier_id"), "modifier_id")) is not None:
+    for part in objects_of(use, "modifier_overrides"):
+        if (modifier_id := code_of(part.get("modifier_id"), "modifier_id")) is not None:
             override = part.get("hidden_online_override")
             is_hidden = _YES_AND_NO.get(checked_text(override, "hidden_online_override")) if override else None
             if is_hidden is not None:

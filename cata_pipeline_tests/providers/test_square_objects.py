@@ -334,6 +334,23 @@ def test_a_product_that_cannot_be_taken_rejects_each_of_its_variations(
     assert [found.item_code for found in catalog.items] == ["K9"]
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ({"modifier_list_info": ["m1"]}, "has a text among its modifier_list_info; expected objects"),
+        (
+            {"modifier_list_info": [{"modifier_list_id": "m1", "modifier_overrides": ["o1"]}]},
+            "has a text among its modifier_overrides; expected objects",
+        ),
+        ({"categories": [5]}, "has a whole number among its categories; expected objects"),
+        ({"reporting_category": "c1"}, "has a text as reporting_category; expected an object"),
+    ],
+)
+def test_a_part_that_is_no_object_is_never_taken_for_one_less(data: Object, reason: str) -> None:
+    """Left out, it would hide the modifiers or take the category of an item that has them."""
+    assert gathered(product(data)).rejections == (Rejection("v1", "K1", reason),)
+
+
 def test_the_newest_version_of_an_object_counts_whatever_the_order() -> None:
     old, new = product({"name": "Old"}, version=1), product({"name": "New"}, version=2)
     category = [catalog_object("CATEGORY", "c", {"name": name}, version=n) for n, name in ((1, "Tea"), (2, "Coffee"))]
