@@ -166,7 +166,7 @@ class _Resolver:
         living = sum(held.is_deleted or not variation.is_deleted for variation in variations)
         if held.item_type == _COMBO:
             self.warnings["COMBO: its components and modifiers are not offered by Square and stay as they are"] += 1
-        category, categorized_at = self._text(self._categories, held.category_id, "category")
+        category, categorized_at = self._category(held.category_id)
         groups, listed_at = self._modifier_groups(held)
         for variation in variations:
             is_deleted = held.is_deleted or variation.is_deleted
@@ -178,7 +178,7 @@ class _Resolver:
                 continue
             is_sole = living - (held.is_deleted or not variation.is_deleted) == 0
             options = self._variant_options(variation, is_sole=is_sole)
-            image, pictured_at = self._text(self._images, variation.image_id or held.image_id, "picture")
+            image, pictured_at = self._picture(variation.image_ids + held.image_ids)
             yield Item(
                 item_code=variation.code or "",
                 provider_id=variation.variation_id or "",
@@ -195,14 +195,23 @@ class _Resolver:
                 updated_at=_newest(held.updated_at, variation.updated_at, categorized_at, listed_at, pictured_at),
             )
 
-    def _text(self, known: Mapping[str, Reference], key: str | None, kind: str) -> tuple[str | None, datetime | None]:
+    def _category(self, key: str | None) -> tuple[str | None, datetime | None]:
         if key is None:
             return None, None
-        found = known.get(key)
+        found = self._categories.get(key)
         if found is None or found.is_deleted or found.text is None:
-            self.warnings[f"{kind} that is not in the catalog left out"] += 1
+            self.warnings["category that is not in the catalog left out"] += 1
             return None, None
         return found.text, found.updated_at
+
+    def _picture(self, image_ids: tuple[str, ...]) -> tuple[str | None, datetime | None]:
+        """The first that is there: one that was deleted must not take away the others."""
+        for image_id in image_ids:
+            found = self._images.get(image_id)
+            if found is not None and not found.is_deleted and found.text is not None:
+                return found.text, found.updated_at
+            self.warnings["picture that is not in the catalog left out"] += 1
+        return None, None
 
     def _modifier_groups(self, held: HeldItem) -> tuple[tuple[ModifierGroup, ...] | None, datetime | None]:
         """None where one of the lists is not there: then nothing is known, and what is stored stays."""

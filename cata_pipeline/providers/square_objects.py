@@ -47,7 +47,7 @@ class HeldVariation(NamedTuple):
     name: str | None = None
     is_deleted: bool = False
     is_active: bool = False
-    image_id: str | None = None
+    image_ids: tuple[str, ...] = ()
     option_values: tuple[tuple[str, str], ...] = ()
     updated_at: datetime | None = None
 
@@ -65,7 +65,7 @@ class HeldItem(NamedTuple):
     description: str | None = None
     category_id: str | None = None
     item_type: str | None = None
-    image_id: str | None = None
+    image_ids: tuple[str, ...] = ()
     uses: tuple[ModifierListUse, ...] | None = None
     updated_at: datetime | None = None
     warnings: tuple[str, ...] = ()
@@ -171,7 +171,7 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
         description=_description(data),
         category_id=_category_id(data),
         item_type=optional_text(data, "product_type"),
-        image_id=_first_image(data),
+        image_ids=_image_ids(data),
         # What was deleted may come without its data, and then says nothing about modifiers.
         uses=None if is_deleted and "modifier_list_info" not in data else _uses(data, warn),
         updated_at=updated_at(row, warn),
@@ -191,7 +191,7 @@ def _variation(part: Row, options: SquareOptions, warn: Warn) -> HeldVariation:
         name=optional_text(data, "name"),
         is_deleted=flag(part, "is_deleted", absent=False),
         is_active=is_sold and is_present(part, options.location_id),
-        image_id=_first_image(data),
+        image_ids=_image_ids(data),
         option_values=_option_values(data, warn),
         updated_at=updated_at(part, warn),
     )
@@ -232,11 +232,9 @@ def _category_id(data: Row) -> str | None:
     return code_of(data.get("category_id"), "category_id")
 
 
-def _first_image(data: Row) -> str | None:
-    for value in list_of(data, "image_ids"):
-        if (found := code_of(value, "image_ids")) is not None:
-            return found
-    return None
+def _image_ids(data: Row) -> tuple[str, ...]:
+    ids = [code_of(value, "image_ids") for value in list_of(data, "image_ids")]
+    return tuple([found for found in ids if found is not None])
 
 
 def _option_values(data: Row, warn: Warn) -> tuple[tuple[str, str], ...]:

@@ -152,6 +152,21 @@ def test_the_picture_is_the_first_of_the_variation_else_of_the_item(
     assert item(*pictures, row).external_image_url == url
 
 
+@pytest.mark.parametrize(
+    ("of_item", "of_variation"), [(["gone", "p1"], []), (["p1"], ["gone"]), (["p1"], ["deleted", "without url"])]
+)
+def test_a_picture_that_is_gone_gives_way_to_the_next_and_is_counted(of_item: object, of_variation: object) -> None:
+    pictures = [
+        catalog_object("IMAGE", "p1", {"url": "https://x/1.jpg"}),
+        catalog_object("IMAGE", "deleted", {"url": "https://x/2.jpg"}, is_deleted=True),
+        catalog_object("IMAGE", "without url", {}),
+    ]
+    row = product({"image_ids": of_item, "variations": [variation(1, {"image_ids": of_variation})]})
+    catalog = gathered(row, *pictures)
+    assert [found.external_image_url for found in catalog.items] == ["https://x/1.jpg"]
+    assert set(catalog.warnings) == {"picture that is not in the catalog left out"}
+
+
 @pytest.mark.parametrize("is_reverse", [False, True])
 def test_references_are_resolved_wherever_they_stand(is_reverse: bool) -> None:  # noqa: FBT001 a parametrized value
     objects = [
