@@ -41,6 +41,7 @@ class Gathered:
         self._refuse_unknown_store()
         warnings = self._warnings.copy()
         items: list[Item] = []
+        deleted: list[Item] = []
         rejections: list[Rejection] = []
         for projected in [*self._held.values(), *self._without_id]:
             if isinstance(projected.outcome, Rejection):
@@ -50,8 +51,8 @@ class Gathered:
             item = projected.outcome
             if projected.components != ():
                 item = item._replace(bundle_components=self._resolved(projected, warnings))
-            items.append(item)
-        united, duplicates = unite(items)
+            (deleted if projected.is_deleted else items).append(item)
+        united, duplicates = unite(items, deleted)
         return Catalog(united, tuple(rejections), duplicates, warnings)
 
     def _keep(self, projected: Projected) -> None:

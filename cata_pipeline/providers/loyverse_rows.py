@@ -49,13 +49,18 @@ class Component:
 
 
 class Projected(NamedTuple):
-    """One variant: its item, or why there is none. `components` are its item's, None where they cannot be told."""
+    """One variant: its item, or why there is none.
+
+    `components` are its item's, None where they cannot be told. `is_deleted`: Loyverse tells of it only to say that it
+    is gone.
+    """
 
     variant_id: str | None
     updated_at: datetime | None
     outcome: Item | Rejection
     components: tuple[Component, ...] | None = ()
     warnings: tuple[str, ...] = ()
+    is_deleted: bool = False
 
 
 class _Family(NamedTuple):
@@ -184,7 +189,8 @@ def _projected(
     except UnusableRowError as problem:
         rejection = Rejection(shown(variant_id), shown(row.get("sku")), str(problem))
         return Projected(identity, updated_at, rejection)
-    return Projected(item.provider_id, item.updated_at, item, family.components, tuple(warnings))
+    is_deleted = not item.is_active and (family.is_deleted or _is_deleted(row))
+    return Projected(item.provider_id, item.updated_at, item, family.components, tuple(warnings), is_deleted)
 
 
 def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datetime | None) -> Item:

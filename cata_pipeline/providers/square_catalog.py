@@ -7,7 +7,7 @@ page. What a field means is in `square_objects` and `square_references`, how pag
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cata_pipeline.catalog.model import Catalog, Item, ModifierGroup, Rejection, VariantOption, unite
 from cata_pipeline.providers.row_fields import Row, UnusableRowError, kind_of, shown
@@ -62,14 +62,16 @@ class Gathered:
         resolver = _Resolver(self._categories, self._images, self._modifier_lists, self._item_options)
         resolver.warnings.update(self._warnings)
         lost = self._variations_deleted_alone(resolver.warnings)
-        items, rejections = list[Item](), list(self._rejections)
+        items, deleted, rejections = list[Item](), list[Item](), list(self._rejections)
         for held in self._items.values():
             for outcome in resolver.outcomes(held, lost.get(held.item_id or "", ())):
                 if isinstance(outcome, Item):
                     items.append(outcome)
+                elif isinstance(outcome, _Deleted):
+                    deleted.append(outcome.item)
                 else:
                     rejections.append(outcome)
-        united, duplicates = unite(items)
+        united, duplicates = unite(items, deleted)
         return Catalog(united, tuple(rejections), duplicates, resolver.warnings)
 
     def _take(self, row: Row) -> None:
@@ -123,13 +125,21 @@ class Gathered:
 
     def _variations_deleted_alone(self, warnings: Counter[str]) -> Mapping[str, list[HeldVariation]]:
         found: dict[str, list[HeldVariation]] = {}
-        for variation_id, (_, item_id, variation) in self._deleted_variations.items():
-            item = self._items.get(item_id)
-            if item is None:
-                warnings["deleted variation of an item that is not there left out"] += 1
-            elif not any(nested.variation_id == variation_id for nested in item.variations):
+        for _, item_id, variation in self._deleted_variations.values():
+            if item_id in self._items:
                 found.setdefault(item_id, []).append(variation)
+            else:
+                warnings["deleted variation of an item that is not there left out"] += 1
+        for item_id, deleted in found.items():
+            nested = {variation.variation_id for variation in self._items[item_id].variations}
+            deleted[:] = [variation for variation in deleted if variation.variation_id not in nested]
         return found
+
+
+class _Deleted(NamedTuple):
+    """An item that Square tells of only to say that it is gone."""
+
+    item: Item
 
 
 class _Resolver:
@@ -152,7 +162,7 @@ class _Resolver:
         }
         self._groups: dict[ModifierListUse, ModifierGroup] = {}
 
-    def outcomes(self, held: HeldItem, deleted_alone: Iterable[HeldVariation]) -> Iterator[Item | Rejection]:
+    def outcomes(self, held: HeldItem, deleted_alone: Iterable[HeldVariation]) -> Iterator[Item | _Deleted | Rejection]:
         """One item or rejection for each variation; what was deleted and cannot be an item is none and only counted."""
         if held.warnings:
             self.warnings.update(held.warnings)
@@ -179,7 +189,7 @@ class _Resolver:
             is_sole = living - (held.is_deleted or not variation.is_deleted) == 0
             options = self._variant_options(variation, is_sole=is_sole)
             image, pictured_at = self._picture(variation.image_ids + held.image_ids)
-            yield Item(
+            item = Item(
                 item_code=variation.code or "",
                 provider_id=variation.variation_id or "",
                 name=_display_name(held.name, variation.name, options, is_sole=is_sole),
@@ -194,6 +204,7 @@ class _Resolver:
                 bundle_components=None if held.item_type == _COMBO or held.is_deleted else (),
                 updated_at=_newest(held.updated_at, variation.updated_at, categorized_at, listed_at, pictured_at),
             )
+            yield _Deleted(item) if is_deleted else item
 
     def _category(self, key: str | None) -> tuple[str | None, datetime | None]:
         if key is None:

@@ -72,6 +72,12 @@ def test_every_item_wins_or_loses(items: list[Item]) -> None:
     assert all(one in items for one in winners)
 
 
+def test_what_was_deleted_stands_for_its_code_only_where_nothing_else_does() -> None:
+    living, old, older = item("1", is_active=False), item("2", updated_at=NOON), item("3")
+    assert unite([living], [old, older]) == ((living,), ())
+    assert unite([item("4", "B")], [older, old]) == unite([item("4", "B")], [old, older]) == ((old, item("4", "B")), ())
+
+
 def test_a_catalog_counts_every_row_that_was_received() -> None:
     items, duplicates = unite([item("1"), item("2"), item("3", "B")])
     assert Catalog(items, (Rejection("4", None, "has no code"),), duplicates).received == 4

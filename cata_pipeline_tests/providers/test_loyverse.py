@@ -86,12 +86,16 @@ def test_a_deleted_item_is_in_the_catalog_as_inactive(pos: LoyversePos) -> None:
     assert {code: told.is_active for code, told in by_code(fetch(pos)).items()} == {"A": True, "B": False}
 
 
-def test_a_sku_that_was_given_to_a_new_variant_stays_visible(pos: LoyversePos) -> None:
+@pytest.mark.parametrize("for_sale", [True, False])
+def test_a_sku_that_was_given_to_a_new_variant_is_the_new_ones_and_no_duplicate(
+    pos: LoyversePos,
+    for_sale: bool,  # noqa: FBT001 a parametrized value
+) -> None:
     old = item(variant("A", "v-old", deleted_at=GONE, updated_at="2026-09-09T00:00:00.000Z"), item_name="Old")
-    pos.offer([old, item(variant("A", "v-new"), item_name="New")])
+    pos.offer([old, item(variant("A", "v-new", stores=[store(for_sale=for_sale)]), item_name="New")])
     catalog = fetch(pos)
-    assert [(told.name, told.is_active) for told in catalog.items] == [("New", True)]
-    assert [duplicate.provider_id for duplicate in catalog.duplicates] == ["v-old"]
+    assert [(told.name, told.is_active) for told in catalog.items] == [("New", for_sale)]
+    assert catalog.duplicates == ()
 
 
 def test_components_on_later_pages_are_told_by_their_sku_and_name(pos: LoyversePos) -> None:

@@ -376,11 +376,14 @@ def test_the_newest_version_of_an_object_counts_whatever_the_order() -> None:
         assert (found.name, found.category) == ("New", "Coffee")
 
 
-def test_two_variations_with_one_sku_are_united_and_the_living_one_stays() -> None:
-    dead = catalog_object("ITEM", "i0", {"name": "Old", "variations": [variation(0, {"sku": "K1"})]}, is_deleted=True)
-    catalog = gathered(dead, product())
-    assert [(found.provider_id, found.is_active) for found in catalog.items] == [("v1", True)]
-    assert [lost.provider_id for lost in catalog.duplicates] == ["v0"]
+@pytest.mark.parametrize("is_archived", [True, False])
+def test_a_sku_that_was_given_to_a_new_product_is_the_new_ones_and_no_duplicate(
+    is_archived: bool,  # noqa: FBT001 a parametrized value
+) -> None:
+    old = {"name": "Old", "variations": [variation(0, {"sku": "K1"})]}
+    dead = catalog_object("ITEM", "i0", old, is_deleted=True, updated_at="2026-09-09T00:00:00Z")
+    told = item(dead, product({"is_archived": is_archived}))
+    assert (told.provider_id, told.name, told.is_active) == ("v1", "Kopi", not is_archived)
 
 
 def modifier(key: str, data: Object | None = None, **fields: object) -> Object:
