@@ -273,10 +273,7 @@ class JsonClient:
                 f"{subject}: it redirects to what is no address. Redirects are not followed anyway: check the URL."
             ) from None
         except BadBodyError as error:
-            raise ProviderError(
-                f"{subject}: the answer (HTTP 200) {error}. Check that the URL is the API's: a login or"
-                " maintenance page looks like this."
-            ) from error
+            raise ProviderError(f"{subject}: the answer (HTTP 200) {error}. {error.advice}") from error
         except CutBodyError as error:
             problems.append(f"the answer (HTTP 200) {error}")
             raise _TransientError(problems[-1]) from error

@@ -7,7 +7,7 @@ the values mean is each provider's own business, and when to ask again is `cata_
 import json
 import zlib
 from decimal import Decimal
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import httpx
 
@@ -19,7 +19,15 @@ _JSON_TYPES = frozenset({"", "application/json", "text/json"})
 
 
 class BadBodyError(Exception):
-    """The answer is not the JSON that is wanted, in bearable size, and would not be if asked for again."""
+    """The answer is not the JSON that is wanted, in bearable size, nor would the next be; `advice` is what to do."""
+
+    advice: ClassVar[str] = "Check that the URL is the API's: a login or maintenance page looks like this."
+
+
+class TooLargeError(BadBodyError):
+    """The answer is larger than we read."""
+
+    advice: ClassVar[str] = "Lower page_size in the tenant's options, so that fewer products come at a time."
 
 
 class CutBodyError(Exception):
@@ -68,7 +76,7 @@ async def _read(reply: httpx.Response, limit: int) -> bytearray:
     async for chunk in reply.aiter_raw():
         body += chunk
         if len(body) > limit:
-            raise BadBodyError(f"is larger than {limit} bytes")
+            raise TooLargeError(f"is larger than {limit} bytes")
     return body
 
 
@@ -79,7 +87,7 @@ def _inflate(raw: bytearray, limit: int) -> bytes:
     except zlib.error:
         raise BadBodyError("says that it is gzip and is not") from None
     if len(body) > limit:
-        raise BadBodyError(f"is larger than {limit} bytes once inflated")
+        raise TooLargeError(f"is larger than {limit} bytes once inflated")
     if not inflater.eof:
         raise CutBodyError("ends in the middle of its gzip stream")
     return body
