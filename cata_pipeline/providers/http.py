@@ -218,12 +218,11 @@ class JsonClient:
                 f"{subject}: plain http to an address that is not allowed, so nothing was sent."
                 " Use https, or name this ip:port in CATA_ALLOW_PRIVATE_ENDPOINTS."
             )
-        # Before the budget begins: a queue of our own making must not look like a slow POS.
         await self._rest_for_slot(origin)
         problems: list[str] = []
         try:
             async with asyncio.timeout(self._patience.budget_seconds) as deadline:
-                return await self._retrying(origin)(self._try_once, call, read, subject, deadline, problems)
+                return await self._retrying(origin, deadline)(self._try_once, call, read, subject, deadline, problems)
         except TimeoutError:
             before = f" (before that: {problems[-1]})" if problems else ""
             raise ProviderError(
@@ -236,10 +235,10 @@ class JsonClient:
                 " The POS cannot be reached or is out of order: check the tenant's URLs, then try again later."
             ) from error.__cause__
 
-    def _retrying(self, origin: str) -> AsyncRetrying:
+    def _retrying(self, origin: str, deadline: asyncio.Timeout) -> AsyncRetrying:
         async def rest(seconds: float) -> None:
             await self._patience.sleep(seconds)
-            await self._rest_for_slot(origin)
+            await self._rest_for_slot(origin, deadline)
 
         return AsyncRetrying(
             sleep=rest,
@@ -249,8 +248,12 @@ class JsonClient:
             reraise=True,
         )
 
-    async def _rest_for_slot(self, origin: str) -> None:
-        await self._patience.sleep(self._patience.pacing.seconds_to_wait(self._account or origin))
+    async def _rest_for_slot(self, origin: str, deadline: asyncio.Timeout | None = None) -> None:
+        """Wait without using up a request's budget: a queue of our own making must not look like a slow POS."""
+        seconds = self._patience.pacing.seconds_to_wait(self._account or origin)
+        if deadline is not None and (ends := deadline.when()) is not None:
+            deadline.reschedule(ends + seconds)
+        await self._patience.sleep(seconds)
 
     async def _try_once(
         self, call: Call, read: Reader[Body], subject: str, deadline: asyncio.Timeout, problems: list[str]

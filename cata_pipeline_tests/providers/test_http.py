@@ -551,6 +551,13 @@ def test_no_secret_gets_into_messages_or_logs(
     assert all(secret not in told for secret in (TOKEN, SECRET, "s3cr3t"))
 
 
+def test_a_slot_for_another_try_takes_nothing_from_the_budget(server: ScriptedServer, patience: Patience) -> None:
+    """Slots are slept through in no time here, so that the budget of 60 s has what each of them gave back to it."""
+    slow = replace(patience, pacing=Pacing(interval=100))
+    busy = answer(b"", status=429, headers={"Retry-After": "90"})
+    assert ask_server(server, slow, answer(b"", status=503), busy, answer({"ok": True})) == {"ok": True}
+
+
 def test_each_try_takes_its_slot(server: ScriptedServer, patience: Patience, rests: Rests) -> None:
     pacing = Pacing(interval=0.5, clock=lambda: 100.0)
     ask_server(server, replace(patience, pacing=pacing), answer(b"", status=503), answer({}))
