@@ -1,11 +1,15 @@
 """How commands print: one JSON object, or tables for people."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+# Names come from merchants: one with an escape sequence would clear or recolour an operator's terminal.
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -22,8 +26,12 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As they are: an item code may hold what rich takes for markup.
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(_CONTROLS.sub(_escaped, str(cell))) for cell in row))
     Console(file=sys.stdout).print(table)
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return f"\\x{ord(control[0]):02x}"
 
 
 def print_records(records: Sequence[Mapping[str, str]]) -> None:
