@@ -80,6 +80,8 @@ def check_provider(tenant_id: str, as_json: bool) -> None:  # noqa: FBT001
         print_table(tuple(rejections[0]), [tuple(value or "" for value in row.values()) for row in rejections])
     for warning, count in sorted(sample.warnings.items()):
         click.echo(f"{count} x {warning}")
+    if sample.warnings:
+        click.echo("Only one page was asked for: what stands on later ones is missing here, and a sync finds it.")
     click.echo("Nothing was written.")
 
 

@@ -11,9 +11,12 @@ from cata_pipeline.cli import main
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.pipeline import Pipeline
+from cata_pipeline.providers.conformance.pos_server import Sold
+from cata_pipeline.providers.conformance.scripted_server import running
 from cata_pipeline.providers.registry import _installed
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.model import Tenant
+from cata_pipeline_tests.providers.square_pos import SquarePos
 from cata_pipeline_tests.providers.test_registry import installed
 
 Run = Callable[..., Result]
@@ -81,6 +84,19 @@ def test_one_page_is_shown_as_it_would_be_mapped(run: Run, tenant: str) -> None:
     shown = run("check", tenant).stdout
     assert f"{tenant}: the first page maps to {told['counts']['items']} items" in shown
     assert shown.endswith("Nothing was written.\n")
+
+
+def test_what_stands_on_later_pages_is_said_to_be_missing(
+    run: Run, settings_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(SquarePos()) as seller:
+        seller.sell([Sold("K-1", category="Coffee")], [Sold("K-2")])
+        settings_environment["CATA_ALLOW_PRIVATE_ENDPOINTS"] = seller.origin.removeprefix("http://")
+        monkeypatch.setenv("SHOP", json.dumps(seller.secrets()))
+        pipeline = Pipeline(Settings.from_environment(settings_environment))
+        pipeline.registry.import_tenants([Tenant("kopi", "square", "env:SHOP", options=seller.options())])
+        shown = run("check", "kopi").stdout
+    assert "1 x category that is not in the catalog left out\nOnly one page was asked for" in shown
 
 
 def test_a_pos_that_refuses_the_credentials_is_told_with_exit_status_1(
