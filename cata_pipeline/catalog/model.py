@@ -109,13 +109,16 @@ class Catalog:
         return len(self.items) + len(self.rejections) + len(self.duplicates)
 
 
-def unite(items: Iterable[Item], deleted: Iterable[Item] = ()) -> tuple[tuple[Item, ...], tuple[Duplicate, ...]]:
+def unite(
+    items: Iterable[Item], deleted: Iterable[Item] = (), rejections: Iterable[Rejection] = ()
+) -> tuple[tuple[Item, ...], tuple[Duplicate, ...]]:
     """One item for each code: active before inactive, then the newest, then the smallest provider id.
 
     Returns the winners sorted by code and the losers with the provider id they lost to. The order of
     `items` does not matter, so the same catalog always gives the same answer. `deleted` are what the provider names
-    only to say that it is gone: one stands for its code where nothing else does, and is never a loser, because nobody
-    could repair that and every catalog from then on would tell it.
+    only to say that it is gone: one stands for its code where nothing else does, not even one of the `rejections`
+    (whose item is to stay as it is). It is never a loser, because nobody could repair that and every catalog from then
+    on would tell it.
     """
     winners: dict[str, Item] = {}
     contested: dict[str, list[Item]] = {}
@@ -128,9 +131,9 @@ def unite(items: Iterable[Item], deleted: Iterable[Item] = ()) -> tuple[tuple[It
         winner, *lost = sorted(rivals, key=_rank)
         winners[code] = winner
         losers += (Duplicate(code, item.provider_id, winner.provider_id) for item in lost)
-    gone: dict[str, Item] = {}
+    refused, gone = {rejection.item_code for rejection in rejections}, dict[str, Item]()
     for item in deleted:
-        if item.item_code not in winners:
+        if item.item_code not in winners and item.item_code not in refused:
             gone[item.item_code] = min(gone.get(item.item_code, item), item, key=_rank)
     winners |= gone
     ordered = tuple(winners[code] for code in sorted(winners, key=str.encode))

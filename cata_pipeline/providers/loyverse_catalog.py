@@ -52,7 +52,7 @@ class Gathered:
             if projected.components != ():
                 item = item._replace(bundle_components=self._resolved(projected, warnings))
             (deleted if projected.is_deleted else items).append(item)
-        united, duplicates = unite(items, deleted)
+        united, duplicates = unite(items, deleted, rejections)
         return Catalog(united, tuple(rejections), duplicates, warnings)
 
     def _keep(self, projected: Projected) -> None:

@@ -71,7 +71,7 @@ class Gathered:
                     deleted.append(outcome.item)
                 else:
                     rejections.append(outcome)
-        united, duplicates = unite(items, deleted)
+        united, duplicates = unite(items, deleted, rejections)
         return Catalog(united, tuple(rejections), duplicates, resolver.warnings)
 
     def _take(self, row: Row) -> None:

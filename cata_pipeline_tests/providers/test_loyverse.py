@@ -98,6 +98,14 @@ def test_a_sku_that_was_given_to_a_new_variant_is_the_new_ones_and_no_duplicate(
     assert catalog.duplicates == ()
 
 
+def test_a_product_that_is_rejected_is_not_hidden_by_one_that_was_deleted_before_it(pos: LoyversePos) -> None:
+    old = item(variant("A", "v-old", deleted_at=GONE), item_name="Old")
+    pos.offer([old, item(variant("A", "v-new"), item_name=None)])
+    catalog = fetch(pos)
+    assert catalog.items == ()
+    assert [rejection.item_code for rejection in catalog.rejections] == ["A"]
+
+
 def test_components_on_later_pages_are_told_by_their_sku_and_name(pos: LoyversePos) -> None:
     pos.offer([composite("DUO", "variant-B", "variant-B")], [], [item(variant("B"), id="b", item_name="Teh")])
     catalog = fetch(pos)

@@ -386,6 +386,13 @@ def test_a_sku_that_was_given_to_a_new_product_is_the_new_ones_and_no_duplicate(
     assert (told.provider_id, told.name, told.is_active) == ("v1", "Kopi", not is_archived)
 
 
+def test_a_product_that_is_rejected_is_not_hidden_by_one_that_was_deleted_before_it() -> None:
+    old = {"name": "Old", "variations": [variation(0, {"sku": "K1"})]}
+    catalog = gathered(catalog_object("ITEM", "i0", old, is_deleted=True), product({"name": None}))
+    assert catalog.items == ()
+    assert [rejection.item_code for rejection in catalog.rejections] == ["K1"]
+
+
 def modifier(key: str, data: Object | None = None, **fields: object) -> Object:
     return catalog_object(
         "MODIFIER", key, {"name": key.upper(), "price_money": {"amount": 50}} | (data or {}), **fields
