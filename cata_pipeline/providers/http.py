@@ -32,12 +32,18 @@ Reader = Callable[[httpx.Response], Awaitable[Body]]
 """Makes of a streamed answer what is wanted; raises `BadBodyError` or `CutBodyError`. Called again for each try."""
 
 _OK = 200
-_TRANSIENT = frozenset({408, 409, 429})
+_TOO_MANY_REQUESTS = 429
+_TRANSIENT = frozenset({408, 409, _TOO_MANY_REQUESTS})
 _FIRST_SERVER_ERROR = 500
 _FIRST_TIMESTAMP = 1_000_000_000.0
 _EXCERPT_CHARACTERS = 200
 _ERROR_BODY_BYTES = 64 * 1024
 _BACKOFF = wait_exponential_jitter(initial=1, max=30, jitter=1)
+_UNREACHABLE = "The POS cannot be reached or is out of order: check the tenant's URLs, then try again later."
+_TOO_OFTEN = (
+    "The POS is asked more often than it allows, by us or by the merchant's other apps: try again in some minutes, with"
+    " fewer tenants of its account at a time."
+)
 _ADVICE = {
     401: "It does not accept the credentials (any more): reconnect the tenant's POS account.",
     403: "The account may not read this store: check the store's URL and what the account is allowed to do there.",
@@ -56,9 +62,10 @@ class RefusedError(ProviderError):
 class _TransientError(Exception):
     """This try failed; the next may not. `retry_after` is what the server asked for, in seconds."""
 
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after: float = 0.0, advice: str = _UNREACHABLE) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.advice = advice
 
 
 def _utc_now() -> datetime:
@@ -231,8 +238,7 @@ class JsonClient:
             ) from None
         except _TransientError as error:
             raise ProviderError(
-                f"{subject}: gave up after {len(problems)} tries; the last one: {error}."
-                " The POS cannot be reached or is out of order: check the tenant's URLs, then try again later."
+                f"{subject}: gave up after {len(problems)} tries; the last one: {error}. {error.advice}"
             ) from error.__cause__
 
     def _retrying(self, origin: str, deadline: asyncio.Timeout) -> AsyncRetrying:
@@ -308,7 +314,7 @@ class JsonClient:
                     f"{subject}: {found}, and it wants {seconds:.0f} s of rest, which is more than is left of"
                     f" {self._patience.budget_seconds:g} s for one request. Try again later."
                 )
-            raise _TransientError(found, seconds)
+            raise _TransientError(found, seconds, _TOO_OFTEN if status == _TOO_MANY_REQUESTS else _UNREACHABLE)
         advice = _ADVICE.get(status, "Expected 200.")
         if reply.has_redirect_location:
             advice = "Redirects are not followed: put the address it now has into the tenant's options."

@@ -273,6 +273,17 @@ def test_a_limit_that_says_when_it_ends_is_waited_for(
     assert rests.taken == [rest]
 
 
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(429, "asked more often than it allows, by us or by the merchant's other apps"), (503, "check the tenant's URLs")],
+)
+def test_what_to_do_about_a_try_too_many_depends_on_the_reason(
+    server: ScriptedServer, patience: Patience, status: int, advice: str
+) -> None:
+    with pytest.raises(ProviderError, match=f"gave up after 5 tries.*{advice}"):
+        ask_server(server, patience, *[answer(b"", status=status)] * 5)
+
+
 @pytest.mark.parametrize("reset", ["-1", "soon", "1000000001", "\u00b2"])
 def test_a_useless_end_of_a_limit_means_the_usual_rest(
     server: ScriptedServer, patience: Patience, rests: Rests, reset: str
