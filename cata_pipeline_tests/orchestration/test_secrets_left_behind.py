@@ -38,7 +38,7 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.definitions import defs
 from cata_pipeline.errors import ProviderError, TenantError
 from cata_pipeline.google_token import GoogleToken
-from cata_pipeline.orchestration import alerts, resources
+from cata_pipeline.orchestration import image_sensor, resources
 from cata_pipeline.orchestration.partitions import range_tags
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers import iseller
@@ -439,7 +439,7 @@ def test_the_ticks_that_follow_and_the_alert_tell_no_secret(
     with running(ScriptedServer()) as webhook:
         webhook.script("/hook", answer(b""))
         monkeypatch.setenv("CATA_ALERT_WEBHOOK_URL", f"{webhook.origin}/hook")
-        monkeypatch.setattr(alerts, "SETTLE_SECONDS", 0)
+        monkeypatch.setattr(image_sensor, "SETTLE_SECONDS", 0)
         resources._pipeline.cache_clear()
         tick_sensors()
         scene.pos.parrot(in_error(400))
