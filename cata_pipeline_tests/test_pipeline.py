@@ -110,7 +110,7 @@ FAULTS = {
         "no connection",
         "try again",
     ),
-    "wrong-credentials": (r"does not accept the credentials: .* HTTP 401", "Check api_key and api_secret"),
+    "wrong-credentials": (r"does not accept the credentials: .* HTTP 401", "Check api_key, api_secret"),
     "html-login-page": (
         r"GetProducts page 1 .*HTTP 200",
         "text/html instead of JSON",

@@ -1,17 +1,19 @@
-"""Asks with the access token that a rotating refresh token buys: when it is first needed, and once more when refused.
+"""Asks with access tokens that the POS issues: one when it is first needed, and one more when it is refused.
 
-For every POS whose refresh token changes with each use. What its token request looks like is each provider's own
-business; where the refresh token is kept is `cata_pipeline.providers.secrets`'.
+For every POS with OAuth, whether its refresh token changes with each use or its credentials alone buy a token. What a
+token request looks like is each provider's own business; where a refresh token is kept is
+`cata_pipeline.providers.secrets`'.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.http import Call, JsonClient, RefusedError
-from cata_pipeline.providers.secrets import Secrets
+from cata_pipeline.providers.secrets import HoldToken, Secrets
+from cata_pipeline.providers.urls import origin_of
 
 Answer = TypeVar("Answer")
 
@@ -23,13 +25,34 @@ _CONNECT_AGAIN = (
 )
 
 
-class RotatingAccess:
-    """One tenant's access during one fetch; `exchange` makes the token request for a refresh token."""
+def _is_anybodys(_: Mapping[str, object]) -> None:
+    """No answer tells whose token it holds."""
 
-    def __init__(self, client: JsonClient, secrets: Secrets, exchange: Callable[[str], Call]) -> None:
+
+class TokenAccess:
+    """One tenant's access during one fetch.
+
+    `exchange` makes the token request for a refresh token; `alone` is the one that credentials alone suffice for, where
+    the tenant has no refresh token. `check` raises for an answer that is another tenant's, before its token is sent.
+    `advice` is for an operator whose credentials are refused.
+    """
+
+    def __init__(
+        self,
+        client: JsonClient,
+        secrets: Mapping[str, str],
+        exchange: Callable[[str], Call],
+        *,
+        alone: Call | None = None,
+        check: Callable[[Mapping[str, object]], None] = _is_anybodys,
+        advice: str = _CONNECT_AGAIN,
+    ) -> None:
         self._client = client
-        self._secrets = secrets
+        self._hold_token = secrets.hold_token if isinstance(secrets, Secrets) else None
         self._exchange = exchange
+        self._alone = alone
+        self._check = check
+        self._advice = advice
         self._token: str | None = None
         self._is_renewed = False
 
@@ -47,26 +70,41 @@ class RotatingAccess:
         return await how(replace(call, token=self._token))
 
     async def _issued(self) -> str:
-        if self._secrets.hold_token is None:
-            raise ProviderError(f"The tenant's credentials hold no refresh token. {_CONNECT_AGAIN}")
+        if self._hold_token is not None:
+            return await self._exchanged(self._hold_token)
+        if self._alone is None:
+            raise ProviderError(f"The tenant's credentials hold no refresh token. {self._advice}")
+        return self._usable(self._alone, await self._request(self._alone))
+
+    async def _exchanged(self, hold_token: HoldToken) -> str:
         # Waiting for another run blocks this event loop, which serves this one fetch.
-        with self._secrets.hold_token() as held:
+        with hold_token() as held:
             self._client.conceal(held.current)
-            try:
-                reply = await self._client.ask(self._exchange(held.current))
-            except RefusedError as error:
-                if error.status not in _TOKEN_REFUSED:
-                    raise
-                raise ProviderError(
-                    f"The refresh token is not accepted (any more): {error} {_CONNECT_AGAIN}"
-                ) from error
+            request = self._exchange(held.current)
+            reply = await self._request(request)
             following = reply.get("refresh_token")
             if isinstance(following, str) and following and following != held.current:
                 self._client.conceal(following)
                 held.keep(following)
+        return self._usable(request, reply)
+
+    async def _request(self, request: Call) -> dict[str, object]:
+        try:
+            return await self._client.ask(request)
+        except RefusedError as error:
+            if error.status not in _TOKEN_REFUSED:
+                raise
+            raise ProviderError(f"The POS does not accept the credentials: {error} {self._advice}") from error
+
+    def _usable(self, request: Call, reply: Mapping[str, object]) -> str:
+        """The access token of an answer, if it is one for this tenant."""
         token = reply.get("access_token")
         if not isinstance(token, str) or not _HEADER_SAFE.fullmatch(token):
             said = self._client.error_words(reply) or "no error message"
-            raise ProviderError(f"The token request was answered without a usable access_token ({said}).")
+            raise ProviderError(
+                f"{request.what} at {origin_of(request.url)}: the answer holds no usable access_token ({said})."
+                f" {self._advice}"
+            )
         self._client.conceal(token)
+        self._check(reply)
         return token

@@ -5,7 +5,6 @@ Change this module when the calls change; what a row means is in `iseller_rows`,
 and accepts missing and unknown fields, but takes only the provider's explicit end for the end.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,23 +13,20 @@ from datetime import datetime
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, ModifierGroup, Rejection, unite
 from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.access import TokenAccess
 from cata_pipeline.providers.contract import Provider, Sample
-from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed
+from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
 from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOptions, parse_options
 from cata_pipeline.providers.iseller_rows import product_id, project
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import moment_of
-from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of, provider_url
 
 _PRODUCTS_PATH = "/api/v2/GetProducts"
 _INCLUDES = "OutletPrice,Tags,ModifierGroups,Modifiers,Bundles"
 _SINCE_EVER = "2000-01-01T00:00:00"
 _EMPTY_PAGES_IN_A_ROW = 20
-_UNAUTHORIZED = 401
-_CREDENTIALS_REFUSED = frozenset({400, 401, 403})
 _TELL_THE_VENDOR = "The catalog is not complete, so nothing was taken. Try again; if it stays, tell the vendor."
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 def fetch_catalog(
@@ -124,29 +120,34 @@ class _Page:
 
 
 class _Store:
-    """One store's API during one fetch: holds the token, and renews it once when it is refused."""
+    """One store's API during one fetch."""
 
     def __init__(self, client: JsonClient, options: ISellerOptions, secrets: Mapping[str, str]) -> None:
         self._client = client
         self._options = options
         self._secrets = secrets
-        self._token: str | None = None
-        self._renewed = False
+        self._access = TokenAccess(
+            client,
+            secrets,
+            lambda token: self._token_request({"grant_type": "refresh_token", "refresh_token": token}),
+            alone=self._token_request({"grant_type": "client_credentials"}),
+            check=self._refuse_other_store,
+            advice="Check api_key, api_secret and token_url, or connect the tenant's store again.",
+        )
 
     async def page(self, number: int, *, track_inventory: bool) -> _Page:
         """One page of products; raises `ProviderError` when it is not one, although it may say HTTP 200."""
         name = f"GetProducts page {number} (track_inventory={str(track_inventory).lower()})"
         what = f"{name} at {origin_of(self._options.store_url)}"
-        reply = await self._call(
-            name,
-            {
-                "page": number,
-                "page_size": self._options.page_size,
-                "track_inventory": track_inventory,
-                "modified_after": _SINCE_EVER,
-                "includes": _INCLUDES,
-            },
-        )
+        body: Mapping[str, object] = {
+            "page": number,
+            "page_size": self._options.page_size,
+            "track_inventory": track_inventory,
+            "modified_after": _SINCE_EVER,
+            "includes": _INCLUDES,
+        }
+        url = self._options.store_url.copy_with(path=_PRODUCTS_PATH)
+        reply = await self._access.ask(self._client.ask, Call(name, "POST", url, json=body))
         rows = reply.get("products")
         if reply.get("status") is not True:
             said = self._client.error_words(reply) or "no error message"
@@ -159,61 +160,13 @@ class _Store:
             raise ProviderError(f"{what}: has_next_item is neither true nor false. {_TELL_THE_VENDOR}")
         return _Page(what, rows, is_last=not more)
 
-    async def _call(self, name: str, body: Mapping[str, object]) -> dict[str, object]:
-        url = self._options.store_url.copy_with(path=_PRODUCTS_PATH)
-        if self._token is None:
-            self._token = await self._issue_token()
-        try:
-            return await self._client.ask(Call(name, "POST", url, json=body, token=self._token))
-        except RefusedError as error:
-            if error.status != _UNAUTHORIZED or self._renewed:
-                raise
-        self._renewed = True
-        self._token = await self._issue_token()
-        return await self._client.ask(Call(name, "POST", url, json=body, token=self._token))
-
-    async def _issue_token(self) -> str:
-        hold = self._secrets.hold_token if isinstance(self._secrets, Secrets) else None
-        if hold is None:
-            return self._usable(await self._exchange({"grant_type": "client_credentials"}))
-        # Waiting for another run blocks this event loop, which serves this one fetch.
-        with hold() as held:
-            self._client.conceal(held.current)
-            reply = await self._exchange({"grant_type": "refresh_token", "refresh_token": held.current})
-            following = reply.get("refresh_token")
-            if isinstance(following, str) and following and following != held.current:
-                self._client.conceal(following)
-                held.keep(following)
-            return self._usable(reply)
-
-    async def _exchange(self, grant: Mapping[str, str]) -> dict[str, object]:
-        url = self._options.token_url
+    def _token_request(self, grant: Mapping[str, str]) -> Call:
         form = {"client_id": self._secrets["api_key"], "client_secret": self._secrets["api_secret"], **grant}
-        try:
-            return await self._client.ask(Call("The token", "POST", url, form=form))
-        except RefusedError as error:
-            if error.status not in _CREDENTIALS_REFUSED:
-                raise
-            raise ProviderError(
-                f"iSeller does not accept the credentials: {error} Check api_key and api_secret, or connect the"
-                " tenant's store again."
-            ) from error
+        return Call("The token", "POST", self._options.token_url, form=form)
 
-    def _usable(self, reply: Mapping[str, object]) -> str:
-        """The access token of an answer, if it is one for this store."""
-        token = reply.get("access_token")
-        if not isinstance(token, str) or not _HEADER_SAFE.fullmatch(token):
-            said = self._client.error_words(reply) or "no error message"
-            raise ProviderError(
-                f"The token at {origin_of(self._options.token_url)}: the answer holds no usable access_token ({said})."
-                " Check api_key, api_secret and token_url."
-            )
-        self._client.conceal(token)
-        self._refuse_other_store(reply.get("resource_url"))
-        return token
-
-    def _refuse_other_store(self, resource_url: object) -> None:
+    def _refuse_other_store(self, reply: Mapping[str, object]) -> None:
         """The token belongs to the store that `resource_url` names; it is sent to no other."""
+        resource_url = reply.get("resource_url")
         if resource_url is None or resource_url == "":
             return
         expected = origin_of(self._options.store_url)

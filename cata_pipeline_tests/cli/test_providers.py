@@ -105,7 +105,7 @@ def test_a_pos_that_refuses_the_credentials_is_told_with_exit_status_1(
     monkeypatch.setenv("SHOP", json.dumps({"api_key": "nobody", "api_secret": "s3cret-of-nobody"}))
     result = run("check", tenant)
     assert result.exit_code == 1
-    assert f"{tenant}: FAILED: iSeller does not accept the credentials" in result.stdout
+    assert f"{tenant}: FAILED: The POS does not accept the credentials" in result.stdout
     assert "s3cret-of-nobody" not in result.output
     assert json.loads(run("check", tenant, "--json").stdout)["ok"] is False
 

@@ -184,7 +184,7 @@ def test_one_tenants_wrong_credentials_cost_the_others_nothing(fleet: Fleet, mon
     monkeypatch.setenv(credentials_of(WARUNG), json.dumps(wrong))
     result = fleet.sync(*EVERYBODY)
     assert "1 of 3 tenants failed" in message(result)
-    assert f"{WARUNG}: iSeller does not accept the credentials" in message(result)
+    assert f"{WARUNG}: The POS does not accept the credentials" in message(result)
     assert KOPI not in message(result)
     assert fleet.statuses(SNAPSHOT) == fleet.statuses(RECONCILED) == [MATERIALIZED, FAILED, MATERIALIZED]
     assert [bool(fleet.rows(tenant_id)) for tenant_id in EVERYBODY] == [True, False, True]

@@ -16,7 +16,7 @@ import pytest
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.access import RotatingAccess
+from cata_pipeline.providers.access import TokenAccess
 from cata_pipeline.providers.conformance.pos_server import Paging, PosServer, Sold, TokenOnRecord
 from cata_pipeline.providers.conformance.scripted_server import Answer, Received, answer, running
 from cata_pipeline.providers.conformance.suite import ApiConformance, ProviderConformance
@@ -131,7 +131,7 @@ async def _depot(
     guard = CursorGuard("products", max_pages=1_000)
     after: str | None = "0"
     async with JsonClient(policy, patience, secrets) as client:
-        access = RotatingAccess(client, secrets, exchange)
+        access = TokenAccess(client, secrets, exchange)
         while after is not None:
             url = options.origin.copy_with(path="/products", params={"after": after, "deleted": "true"})
             page = await access.ask(client.ask_list, Call("products", "GET", url))
@@ -258,7 +258,7 @@ def test_an_exchange_without_usable_access_token_is_an_error_and_keeps_the_refre
 ) -> None:
     reply = {"access_token": token, "refresh_token": "refresh-token-1", "message": "out of order"}
     monkeypatch.setattr(depot, "other", lambda _: answer(reply))
-    with pytest.raises(ProviderError, match=r"without a usable access_token \(out of order\)"):
+    with pytest.raises(ProviderError, match=r"holds no usable access_token \(out of order\)"):
         fetched(depot)
     assert depot.refresh_token.all == ["refresh-token-0", "refresh-token-1"]
 
