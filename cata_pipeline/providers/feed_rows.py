@@ -19,6 +19,8 @@ from cata_pipeline.providers.row_fields import (
     moment_of,
     optional_text,
     quantity,
+    required_code,
+    required_text,
 )
 
 Part = TypeVar("Part")
@@ -56,11 +58,11 @@ def item_of(row: Row) -> Item:
     """
     if not _KNOWN.issuperset(row):
         raise UnusableRowError(f"has {unknown_fields([name for name in row if name not in _KNOWN])}")
-    code = _code(row, "item_code")
+    code = required_code(row, "item_code")
     return Item(
         item_code=code,
         provider_id=code,
-        name=_text(row, "name"),
+        name=required_text(row, "name"),
         is_active=_flag(row),
         description=optional_text(row, "description"),
         category=optional_text(row, "category"),
@@ -85,20 +87,6 @@ def unknown_fields(names: list[str]) -> str:
 def _named(name: str) -> str:
     """A name as it is, or in quotes where something about it would not be seen."""
     return name if name and name.isprintable() and name == name.strip() else repr(name)
-
-
-def _code(part: Row, key: str) -> str:
-    code = code_of(part.get(key), key)
-    if code is None:
-        raise UnusableRowError(f"has no {key}")
-    return code
-
-
-def _text(part: Row, key: str) -> str:
-    text = optional_text(part, key)
-    if text is None:
-        raise UnusableRowError(f"has no {key}")
-    return text
 
 
 def _flag(part: Row) -> bool:
@@ -128,7 +116,7 @@ def _only(part: Row, known: frozenset[str], where: str) -> None:
 
 def _variant_option(part: Row) -> VariantOption:
     _only(part, _OPTION_FIELDS, "variant_options")
-    return VariantOption(_text(part, "option"), _text(part, "value"))
+    return VariantOption(required_text(part, "option"), required_text(part, "value"))
 
 
 def _modifier_groups(row: Row) -> tuple[ModifierGroup, ...] | None:
@@ -144,12 +132,12 @@ def _modifier_group(part: Row) -> ModifierGroup:
     _only(part, _GROUP_FIELDS, "modifier_groups")
     modifiers = _parts(part, "modifiers", _modifier)
     _refuse_repetition([modifier.code for modifier in modifiers], "modifiers")
-    return ModifierGroup(_code(part, "code"), _text(part, "name"), modifiers, _flag(part))
+    return ModifierGroup(required_code(part, "code"), required_text(part, "name"), modifiers, _flag(part))
 
 
 def _modifier(part: Row) -> Modifier:
     _only(part, _MODIFIER_FIELDS, "modifiers")
-    return Modifier(_code(part, "code"), _text(part, "name"), _flag(part))
+    return Modifier(required_code(part, "code"), required_text(part, "name"), _flag(part))
 
 
 def _refuse_repetition(codes: list[str], where: str) -> None:
@@ -171,8 +159,8 @@ def _component(part: Row) -> BundleComponent:
     _only(part, _COMPONENT_FIELDS, "bundle_components")
     return BundleComponent(
         slot=optional_text(part, "slot") or "",
-        item_code=_code(part, "item_code"),
-        name=_text(part, "name"),
+        item_code=required_code(part, "item_code"),
+        name=required_text(part, "name"),
         quantity=_quantity(part.get("quantity")),
     )
 

@@ -5,7 +5,6 @@ is in `row_fields`. Prices are never read. Unknown fields, and unknown product t
 without notice.
 """
 
-from datetime import datetime
 from decimal import Decimal
 
 from cata_pipeline.catalog.model import (
@@ -21,13 +20,13 @@ from cata_pipeline.providers.row_fields import (
     Row,
     UnusableRowError,
     Warn,
+    changed_at,
     checked_text,
     code_of,
     flag,
     item_code_of,
     kind_of,
     list_of,
-    moment_of,
     optional_text,
     quantity,
     shown,
@@ -76,7 +75,7 @@ def _item(row: Row, empty_sku: EmptySku, warn: Warn) -> Item:
         variant_options=options,
         modifier_groups=_modifier_groups(row, warn),
         bundle_components=_bundle_components(row, warn) if item_type == _BUNDLE_TYPE else (),
-        updated_at=_updated_at(row, warn),
+        updated_at=changed_at(row, "modified_date", warn),
     )
 
 
@@ -187,11 +186,3 @@ def _component_code(part: object) -> str | None:
     if not isinstance(part, dict):
         return None
     return code_of(part.get("sku"), "bundles") or code_of(part.get("product_id"), "bundles")
-
-
-def _updated_at(row: Row, warn: Warn) -> datetime | None:
-    try:
-        return moment_of(row.get("modified_date"))
-    except ValueError:
-        warn("modified_date that cannot be read left out")
-        return None

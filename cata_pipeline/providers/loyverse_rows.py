@@ -17,14 +17,16 @@ from cata_pipeline.providers.row_fields import (
     Row,
     UnusableRowError,
     Warn,
+    changed_at,
     code_of,
     flag,
     item_code_of,
     kind_of,
     list_of,
-    moment_of,
     optional_text,
     quantity,
+    required_code,
+    required_text,
     shown,
 )
 
@@ -116,7 +118,7 @@ def category_of(row: object) -> tuple[str, str]:
     """The id and name of a category; raises `UnusableRowError`."""
     if not isinstance(row, dict):
         raise UnusableRowError(f"is {kind_of(row)} instead of a category")
-    return _required(row, "id"), _text(row, "name")
+    return required_code(row, "id"), required_text(row, "name")
 
 
 def modifier_group_of(row: object, store_id: str | None, warn: Warn) -> tuple[str, ModifierGroup]:
@@ -126,7 +128,7 @@ def modifier_group_of(row: object, store_id: str | None, warn: Warn) -> tuple[st
     """
     if not isinstance(row, dict):
         raise UnusableRowError(f"is {kind_of(row)} instead of a modifier")
-    identity = _required(row, "id")
+    identity = required_code(row, "id")
     modifiers: dict[str, Modifier] = {}
     for part in list_of(row, "modifier_options"):
         code = code_of(part.get("id"), "modifier option id") if isinstance(part, dict) else None
@@ -138,7 +140,7 @@ def modifier_group_of(row: object, store_id: str | None, warn: Warn) -> tuple[st
         else:
             modifiers[code] = Modifier(code, name)
     is_active = not _is_deleted(row) and _is_for_store(row, store_id)
-    return identity, ModifierGroup(identity, _text(row, "name"), tuple(modifiers.values()), is_active)
+    return identity, ModifierGroup(identity, required_text(row, "name"), tuple(modifiers.values()), is_active)
 
 
 def stores_of(row: object) -> Iterator[str]:
@@ -158,7 +160,7 @@ def _family(row: Row, references: References, options: LoyverseOptions, warn: Wa
     is_composite = flag(row, "is_composite", absent=False)
     is_bundle = is_composite and options.composite == "bundle"
     return _Family(
-        name=_text(row, "item_name"),
+        name=required_text(row, "item_name"),
         identity=code_of(row.get("id"), "id"),
         is_deleted=_is_deleted(row),
         description=_description(row),
@@ -169,7 +171,7 @@ def _family(row: Row, references: References, options: LoyverseOptions, warn: Wa
         modifier_groups=_modifier_groups(row, references, warn),
         # The rule says that a recipe is no bundle: then there are none, and what a bundle once left is hidden.
         components=_components(row, warn) if is_bundle else (),
-        updated_at=_updated_at(row, warn),
+        updated_at=changed_at(row, "updated_at", warn),
     )
 
 
@@ -181,7 +183,7 @@ def _projected(
     warnings = list(shared)
     variant_id = row.get("variant_id")
     identity = variant_id if isinstance(variant_id, str) and variant_id.strip() else None
-    updated_at = _updated_at(row, warnings.append)
+    updated_at = changed_at(row, "updated_at", warnings.append)
     try:
         if isinstance(family, UnusableRowError):
             raise family
@@ -194,7 +196,7 @@ def _projected(
 
 
 def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datetime | None) -> Item:
-    identity = _required(row, "variant_id")
+    identity = required_code(row, "variant_id")
     chosen = _variant_options(row, family.row)
     return Item(
         item_code=_item_code(row, identity, options),
@@ -296,25 +298,3 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     if one is None or other is None:
         return one or other
     return max(one, other)
-
-
-def _updated_at(row: Row, warn: Warn) -> datetime | None:
-    try:
-        return moment_of(row.get("updated_at"))
-    except ValueError:
-        warn("updated_at that cannot be read left out")
-        return None
-
-
-def _required(row: Row, key: str) -> str:
-    value = code_of(row.get(key), key)
-    if value is None:
-        raise UnusableRowError(f"has no {key}")
-    return value
-
-
-def _text(row: Row, key: str) -> str:
-    value = optional_text(row, key)
-    if value is None:
-        raise UnusableRowError(f"has no {key}")
-    return value

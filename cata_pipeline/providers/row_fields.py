@@ -79,6 +79,22 @@ def code_of(value: object, key: str) -> str | None:
     return text
 
 
+def required_code(part: Row, key: str) -> str:
+    """As `code_of`; without one the row is unusable."""
+    code = code_of(part.get(key), key)
+    if code is None:
+        raise UnusableRowError(f"has no {key}")
+    return code
+
+
+def required_text(part: Row, key: str) -> str:
+    """As `optional_text`; without one the row is unusable."""
+    text = optional_text(part, key)
+    if text is None:
+        raise UnusableRowError(f"has no {key}")
+    return text
+
+
 def item_code_of(sku: object, instead: str | None, thing: str, place: str) -> str:
     """The SKU, byte for byte, or `instead` where there is none.
 
@@ -156,3 +172,12 @@ def moment_of(value: object) -> datetime | None:
     except OverflowError:
         raise ValueError("outside the calendar") from None
     return moment if moment.year >= _FIRST_YEAR else None
+
+
+def changed_at(row: Row, key: str, warn: Warn) -> datetime | None:
+    """When the row last changed, as `moment_of`; None, with a warning, when that cannot be read."""
+    try:
+        return moment_of(row.get(key))
+    except ValueError:
+        warn(f"{key} that cannot be read left out")
+        return None

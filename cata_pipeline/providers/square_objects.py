@@ -13,13 +13,13 @@ from cata_pipeline.providers.row_fields import (
     Row,
     UnusableRowError,
     Warn,
+    changed_at,
     checked_text,
     code_of,
     flag,
     item_code_of,
     kind_of,
     list_of,
-    moment_of,
     optional_text,
     shown,
 )
@@ -123,15 +123,6 @@ def version_of(row: Row) -> int:
     return version if isinstance(version, int) and not isinstance(version, bool) else 0
 
 
-def updated_at(row: Row, warn: Warn) -> datetime | None:
-    """When the object last changed; None, with a warning, when that cannot be read."""
-    try:
-        return moment_of(row.get("updated_at"))
-    except ValueError:
-        warn("updated_at that cannot be read left out")
-        return None
-
-
 def objects_of(part: Row, key: str) -> list[Row]:
     """The objects of a list; what is none makes the row unusable, because a part left out would look like one less."""
     parts = list_of(part, key)
@@ -174,7 +165,7 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
         image_ids=_image_ids(data),
         # What was deleted may come without its data, and then says nothing about modifiers.
         uses=None if is_deleted and "modifier_list_info" not in data else _uses(data, warn),
-        updated_at=updated_at(row, warn),
+        updated_at=changed_at(row, "updated_at", warn),
         warnings=tuple(warnings),
     )
 
@@ -193,7 +184,7 @@ def _variation(part: Row, options: SquareOptions, warn: Warn) -> HeldVariation:
         is_active=is_sold and is_present(part, options.location_id),
         image_ids=_image_ids(data),
         option_values=_option_values(data, warn),
-        updated_at=updated_at(part, warn),
+        updated_at=changed_at(part, "updated_at", warn),
     )
 
 

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cata_pipeline.catalog.model import Modifier, ModifierGroup
-from cata_pipeline.providers.row_fields import Row, UnusableRowError, Warn, code_of, flag, list_of, optional_text
-from cata_pipeline.providers.square_objects import data_of, in_order, is_present, updated_at, version_of
+from cata_pipeline.providers.row_fields import (
+    Row,
+    UnusableRowError,
+    Warn,
+    changed_at,
+    code_of,
+    flag,
+    list_of,
+    optional_text,
+)
+from cata_pipeline.providers.square_objects import data_of, in_order, is_present, version_of
 
 _FREE_TEXT = "TEXT"
 
@@ -132,4 +141,4 @@ def _reference(row: Row, text: str | None) -> Reference:
     if code_of(row.get("id"), "id") is None:
         raise UnusableRowError("has no id")
     is_deleted = flag(row, "is_deleted", absent=False)
-    return Reference(version_of(row), is_deleted, text, updated_at(row, warnings.append), tuple(warnings))
+    return Reference(version_of(row), is_deleted, text, changed_at(row, "updated_at", warnings.append), tuple(warnings))
