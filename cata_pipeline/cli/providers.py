@@ -71,9 +71,7 @@ def check_provider(tenant_id: str, as_json: bool) -> None:  # noqa: FBT001
         told = {"counts": counts, "items": items, "rejections": rejections, "warnings": warnings}
         print_json({"tenant": tenant_id, "ok": True, **told})
         return
-    click.echo(
-        f"{tenant_id}: the first page maps to {counts['items']} items, and {counts['rejected']} rows are rejected."
-    )
+    click.echo(f"{tenant_id}: the first page maps to {counts['items']} items; rejected rows: {counts['rejected']}.")
     if items:
         print_table(tuple(items[0]), [tuple(_cell(value) for value in item.values()) for item in items])
     if rejections:
@@ -90,6 +88,7 @@ def _described(provider: "Provider") -> Mapping[str, Any]:
         "name": provider.name,
         "credentials": list(provider.credential_keys),
         "optional_credentials": list(provider.optional_keys),
+        "rotating_credential": provider.rotating_key,
         "options": {
             name: {"meaning": option.meaning, "required": option.required} for name, option in provider.options.items()
         },
@@ -98,7 +97,8 @@ def _described(provider: "Provider") -> Mapping[str, Any]:
 
 def _show(provider: "Provider") -> None:
     optional = [f"{key} (optional)" for key in provider.optional_keys]
-    keys = ", ".join([*provider.credential_keys, *optional]) or "none"
+    rotating = [f"{provider.rotating_key} (where one is given: changes with each use)"] if provider.rotating_key else []
+    keys = ", ".join([*provider.credential_keys, *optional, *rotating]) or "none"
     click.echo(f"{provider.slug} ({provider.name}); credentials: {keys}")
     rows = [(name, "yes" if o.required else "", o.meaning) for name, o in provider.options.items()]
     print_table(("option", "required", "meaning"), rows)

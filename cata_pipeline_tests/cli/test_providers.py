@@ -50,7 +50,9 @@ def test_every_option_of_every_provider_is_listed_with_its_meaning(run: Run) -> 
     told = json.loads(run("list", "--json").stdout)["providers"]
     assert told["iseller"]["credentials"] == ["api_key", "api_secret"]
     assert [name for name, option in told["iseller"]["options"].items() if option["required"]] == ["store_url"]
+    assert told["iseller"]["rotating_credential"] == "refresh_token"
     shown = run("list").stdout
+    assert "credentials: api_key, api_secret, refresh_token (where one is given: changes with each use)" in shown
     for provider in told.values():
         for name, option in provider["options"].items():
             assert option["meaning"]
