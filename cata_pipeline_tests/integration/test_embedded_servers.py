@@ -25,10 +25,12 @@ from cata_pipeline.errors import UsageError
 
 PROJECT = Path(cata_pipeline.__path__[0]).parent
 USE = """
-import sys
+import signal, sys
 from pathlib import Path
 from cata_pipeline.demo.servers import EmbeddedServers
 
+# Whoever runs the tests in the background has them ignore it, and what they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedServers(Path(sys.argv[1]), durable=False) as servers:
     try:
         print(servers.gcs_origin, flush=True)
