@@ -1,16 +1,14 @@
 """Asks a provider's API and returns what it says, with every patience and every caution that all providers share.
 
-Add here what holds for each POS: deadlines, retries, what a status means. URLs, tokens, paging and row
-formats belong to the provider's own module.
+Add here what holds for each POS: deadlines, retries, what becomes of an answer. What a failed try means is in
+`failed_tries`; URLs, tokens, paging and row formats belong to the provider's own module.
 """
 
 import asyncio
-import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -20,6 +18,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.concealment import Concealed
 from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.failed_tries import (
+    TransientError,
+    advice_for,
+    is_transient,
+    rest_asked_for,
+    transport_problem,
+)
 from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_list, json_object
 from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
@@ -32,23 +37,9 @@ Reader = Callable[[httpx.Response], Awaitable[Body]]
 """Makes of a streamed answer what is wanted; raises `BadBodyError` or `CutBodyError`. Called again for each try."""
 
 _OK = 200
-_TOO_MANY_REQUESTS = 429
-_TRANSIENT = frozenset({408, 409, _TOO_MANY_REQUESTS})
-_FIRST_SERVER_ERROR = 500
-_FIRST_TIMESTAMP = 1_000_000_000.0
 _EXCERPT_CHARACTERS = 200
 _ERROR_BODY_BYTES = 64 * 1024
 _BACKOFF = wait_exponential_jitter(initial=1, max=30, jitter=1)
-_UNREACHABLE = "The POS cannot be reached or is out of order: check the tenant's URLs, then try again later."
-_TOO_OFTEN = (
-    "The POS is asked more often than it allows, by us or by the merchant's other apps: try again in some minutes, with"
-    " fewer tenants of its account at a time."
-)
-_ADVICE = {
-    401: "It does not accept the credentials (any more): reconnect the tenant's POS account.",
-    403: "The account may not read this store: check the store's URL and what the account is allowed to do there.",
-    404: "There is no such address: check the URLs in the tenant's options.",
-}
 
 
 class RefusedError(ProviderError):
@@ -57,15 +48,6 @@ class RefusedError(ProviderError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
-
-
-class _TransientError(Exception):
-    """This try failed; the next may not. `retry_after` is what the server asked for, in seconds."""
-
-    def __init__(self, reason: str, retry_after: float = 0.0, advice: str = _UNREACHABLE) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
-        self.advice = advice
 
 
 def _utc_now() -> datetime:
@@ -236,7 +218,7 @@ class JsonClient:
                 f"{subject}: no complete answer within {self._patience.budget_seconds:g} s{before}."
                 " The POS is too slow or stalls: try again later, or raise the tenant's request budget."
             ) from None
-        except _TransientError as error:
+        except TransientError as error:
             raise ProviderError(
                 f"{subject}: gave up after {len(problems)} tries; the last one: {error}. {error.advice}"
             ) from error.__cause__
@@ -250,7 +232,7 @@ class JsonClient:
             sleep=rest,
             stop=stop_after_attempt(self._patience.tries),
             wait=_wait,
-            retry=retry_if_exception_type(_TransientError),
+            retry=retry_if_exception_type(TransientError),
             reraise=True,
         )
 
@@ -285,11 +267,11 @@ class JsonClient:
             raise ProviderError(f"{subject}: the answer (HTTP 200) {error}. {error.advice}") from error
         except CutBodyError as error:
             problems.append(f"the answer (HTTP 200) {error}")
-            raise _TransientError(problems[-1]) from error
+            raise TransientError(problems[-1]) from error
         except httpx.TransportError as error:
-            problems.append(_transport_problem(error, subject))
-            raise _TransientError(problems[-1]) from error
-        except _TransientError as error:
+            problems.append(transport_problem(error, subject))
+            raise TransientError(problems[-1]) from error
+        except TransientError as error:
             problems.append(str(error))
             raise
 
@@ -306,16 +288,16 @@ class JsonClient:
         status = reply.status_code
         said = await self._said(reply)
         found = f"HTTP {status} ({self.quoted(reply.headers.get('content-type')) or 'no content type'}){said}"
-        if status in _TRANSIENT or status >= _FIRST_SERVER_ERROR:
-            seconds = _rest_asked_for(reply.headers, self._patience.now())
+        if is_transient(status):
+            seconds = rest_asked_for(reply.headers, self._patience.now())
             left = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
             if seconds > left:
                 raise ProviderError(
                     f"{subject}: {found}, and it wants {seconds:.0f} s of rest, which is more than is left of"
                     f" {self._patience.budget_seconds:g} s for one request. Try again later."
                 )
-            raise _TransientError(found, seconds, _TOO_OFTEN if status == _TOO_MANY_REQUESTS else _UNREACHABLE)
-        advice = _ADVICE.get(status, "Expected 200.")
+            raise TransientError(found, seconds, advice_for(status))
+        advice = advice_for(status)
         if reply.has_redirect_location:
             advice = "Redirects are not followed: put the address it now has into the tenant's options."
         raise RefusedError(f"{subject}: {found}. {advice}", status)
@@ -330,53 +312,5 @@ class JsonClient:
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after if isinstance(error, _TransientError) else 0.0
+    asked = error.retry_after if isinstance(error, TransientError) else 0.0
     return max(asked, _BACKOFF(state))
-
-
-def _transport_problem(error: httpx.TransportError, subject: str) -> str:
-    """What went wrong below HTTP; raises `ProviderError` where trying again cannot help.
-
-    Only a connection error's own words are quoted: a protocol error's may repeat a header.
-    """
-    cause: BaseException | None = error if isinstance(error, httpx.ConnectError) else None
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise ProviderError(
-                f"{subject}: its certificate is not accepted ({cause.verify_message}). Nothing was sent;"
-                " check the URL, and tell the vendor when the certificate is at fault."
-            ) from error
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            raise ProviderError(
-                f"{subject}: it does not speak TLS as expected ({cause.reason}). Nothing was sent; check the URL."
-            ) from error
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.ConnectError):
-        return f"no connection ({error})"
-    if isinstance(error, httpx.TimeoutException):
-        return f"silence ({type(error).__name__})"
-    return f"the connection broke ({type(error).__name__})"
-
-
-def _rest_asked_for(headers: httpx.Headers, now: datetime) -> float:
-    """Seconds of rest that an answer asks for; 0.0 where it does not, or not in a way that can be read.
-
-    Of the two headers that POS send, `X-RateLimit-Reset` counts from 1970 or from now, as its size tells.
-    """
-    if "retry-after" in headers:
-        return _retry_after(headers["retry-after"].strip(), now)
-    reset = headers.get("x-ratelimit-reset", "").strip()
-    if not reset.isascii() or not reset.isdigit():
-        return 0.0
-    seconds = float(reset)
-    return seconds if seconds < _FIRST_TIMESTAMP else max(0.0, seconds - now.timestamp())
-
-
-def _retry_after(text: str, now: datetime) -> float:
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return 0.0
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
