@@ -137,13 +137,17 @@ def _occurrences(components: pa.Array, items: pa.Array) -> pa.Array:
 
 def _options_json(options: pa.ChunkedArray) -> pa.Array:
     """Each list as JSON text with sorted keys, null where it is empty; only distinct words become Python objects."""
-    lengths = pc.fill_null(pc.list_value_length(options), 0).combine_chunks()
-    parts = pc.list_flatten(options.combine_chunks())
+    chosen = pc.indices_nonzero(pc.fill_null(pc.greater(pc.list_value_length(options), 0), False))
+    if not len(chosen):
+        return pa.nulls(len(options), pa.string())
+    lists = options.combine_chunks().take(chosen)
+    parts = pc.list_flatten(lists)
     named = ('{"option": ', _json_words(parts, "option"), ', "value": ', _json_words(parts, "value"), "}")
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths.to_numpy())]), pa.int32())
+    offsets = pa.array(np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]), pa.int32())
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, pc.binary_join_element_wise(*named, "")), ", ")
-    texts = pc.binary_join_element_wise("[", joined, "]", "")
-    return pc.if_else(pc.greater(lengths, 0), texts, pa.scalar(None, pa.string()))
+    places = np.full(len(options), -1)
+    places[chosen.to_numpy()] = np.arange(len(chosen))
+    return pc.binary_join_element_wise("[", joined, "]", "").take(pa.array(places, mask=places < 0))
 
 
 def _json_words(parts: pa.StructArray, name: str) -> pa.Array:
