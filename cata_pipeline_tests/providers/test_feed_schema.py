@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -31,7 +31,7 @@ BEYOND_A_SCHEMA = (
     r"is among its own bundle_components",
     r"has an updated_at that is no time",
     r"has a quantity among its bundle_components that is no usable number",
-    r"says on line 1 that it has \d+(\.\d+)? items, and has \d+",
+    r"says on line 1 that it has [-+.\dE]+ items, and has \d+",
 )
 
 
@@ -159,6 +159,8 @@ def test_an_item_with_one_thing_changed_is_right_for_both_or_for_none(row: objec
     ),
     st.integers(0, 3),
 )
+@example({"end": True, "items": -0.0}, 1)
+@example({"end": True, "items": 1e22}, 1)
 def test_an_end_line_is_right_for_both_or_for_none(line: dict[str, object], rows_before: int) -> None:
     assert_agreement(json.dumps(line), rows_before)
 
