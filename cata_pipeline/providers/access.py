@@ -5,13 +5,12 @@ token request looks like is each provider's own business; where a refresh token 
 `cata_pipeline.providers.secrets`'.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.http import Call, JsonClient, RefusedError
+from cata_pipeline.providers.http import Call, JsonClient, RefusedError, is_sendable
 from cata_pipeline.providers.secrets import HoldToken, Secrets
 from cata_pipeline.providers.urls import origin_of
 
@@ -19,7 +18,6 @@ Answer = TypeVar("Answer")
 
 _UNAUTHORIZED = 401
 _TOKEN_REFUSED = frozenset({400, 401, 403})
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 _CONNECT_AGAIN = (
     "Connect the tenant's POS account again, and put the refresh token that comes of it into its credentials."
 )
@@ -99,7 +97,7 @@ class TokenAccess:
     def _usable(self, request: Call, reply: Mapping[str, object]) -> str:
         """The access token of an answer, if it is one for this tenant."""
         token = reply.get("access_token")
-        if not isinstance(token, str) or not _HEADER_SAFE.fullmatch(token):
+        if not is_sendable(token):
             said = self._client.error_words(reply) or "no error message"
             raise ProviderError(
                 f"{request.what} at {origin_of(request.url)}: the answer holds no usable access_token ({said})."

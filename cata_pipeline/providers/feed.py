@@ -5,7 +5,6 @@ Change this module when it is fetched differently. Which files may be read is `f
 one. It is read as it arrives: nothing holds the file, and a row is an item before the next one is looked at.
 """
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from cata_pipeline.providers.feed_file import chunks_of_file
 from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, Format, parse_options
 from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
-from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
+from cata_pipeline.providers.http import Call, JsonClient, Patience, completed, token_to_send
 from cata_pipeline.providers.json_body import CutBodyError, named
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.row_fields import UnusableRowError, shown
@@ -33,7 +32,6 @@ _TOKEN = "token"  # noqa: S105 the name of a key
 _SAMPLE_ROWS = 100
 _MOST_ROWS = 1_000_000
 _CHUNK = 2**18
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 _NOTHING_TAKEN = "Nothing was taken: correct the feed (docs/feed-format.md), then sync again."
 
 
@@ -81,9 +79,7 @@ async def _from_url(
     patience: Patience,
     most_rows: int | None,
 ) -> "_Gathered":
-    token = secrets.get(_TOKEN)
-    if token is not None and not _HEADER_SAFE.fullmatch(token):
-        raise ProviderError("The token is not one that can be sent: check the tenant's credentials.")
+    token = token_to_send(secrets, _TOKEN) if _TOKEN in secrets else None
 
     async def read(reply: httpx.Response) -> _Gathered:
         encoding = reply.headers.get("content-encoding", "").strip().lower()

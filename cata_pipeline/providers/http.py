@@ -5,12 +5,13 @@ Add here what holds for each POS: deadlines, retries, what becomes of an answer.
 """
 
 import asyncio
+import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeGuard, TypeVar
 
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
@@ -37,6 +38,7 @@ Reader = Callable[[httpx.Response], Awaitable[Body]]
 """Makes of a streamed answer what is wanted; raises `BadBodyError` or `CutBodyError`. Called again for each try."""
 
 _OK = 200
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 _EXCERPT_CHARACTERS = 200
 _ERROR_BODY_BYTES = 64 * 1024
 _BACKOFF = wait_exponential_jitter(initial=1, max=30, jitter=1)
@@ -102,6 +104,18 @@ class Call:
     token: str | None = field(default=None, repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_sendable(token: object) -> TypeGuard[str]:
+    """Whether a header can hold it."""
+    return isinstance(token, str) and _HEADER_SAFE.fullmatch(token) is not None
+
+
+def token_to_send(secrets: Mapping[str, str], key: str) -> str:
+    """The secret, for a header; raises `ProviderError` for one that none can hold."""
+    if not is_sendable(token := secrets[key]):
+        raise ProviderError(f"The {key} is not one that can be sent: check the tenant's credentials.")
+    return token
 
 
 def completed(fetch: Coroutine[object, None, Answer]) -> Answer:

@@ -7,7 +7,6 @@ the items that refer to it.
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 
@@ -16,7 +15,7 @@ from cata_pipeline.catalog.model import Catalog, ModifierGroup
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
-from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed
+from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed, token_to_send
 from cata_pipeline.providers.loyverse_catalog import Gathered
 from cata_pipeline.providers.loyverse_options import OPTIONS, LoyverseOptions, parse_options
 from cata_pipeline.providers.loyverse_rows import References, category_of, modifier_group_of
@@ -31,7 +30,6 @@ from cata_pipeline.providers.urls import origin_of
 _OF_EACH_ACCOUNT = Pacing(300.0, requests=290)
 _PAYMENT_REQUIRED = 402
 _CONFLICTING = "CONFLICTING_PARAMETERS"
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 def fetch_catalog(
@@ -72,9 +70,7 @@ async def _catalog(
     options: LoyverseOptions, secrets: Secrets, policy: AddressPolicy, patience: Patience, max_pages: int | None
 ) -> Catalog:
     """All items up to the explicit end, or, without `max_pages`, those of the first page."""
-    token = secrets["access_token"]
-    if not _HEADER_SAFE.fullmatch(token):
-        raise ProviderError("The access_token is not one that can be sent: check the tenant's credentials.")
+    token = token_to_send(secrets, "access_token")
     account = f"loyverse {hashlib.sha256(token.encode()).hexdigest()}"
     warnings: Counter[str] = Counter()
     async with JsonClient(policy, patience, secrets, account) as client:

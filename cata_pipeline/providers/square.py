@@ -6,7 +6,6 @@ only the search tells what was deleted (a product that is merely absent stays vi
 to 1,000 objects a page instead of 100.
 """
 
-import re
 from collections.abc import AsyncIterator, Mapping
 
 from cata_pipeline.addresses import AddressPolicy
@@ -14,7 +13,7 @@ from cata_pipeline.catalog.model import Catalog
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
-from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
+from cata_pipeline.providers.http import Call, JsonClient, Patience, completed, token_to_send
 from cata_pipeline.providers.option_checks import Options, tenant_options
 from cata_pipeline.providers.square_catalog import Gathered
 from cata_pipeline.providers.square_options import OPTIONS, SquareOptions, parse_options
@@ -26,7 +25,6 @@ _HEADERS = {"Square-Version": "2026-09-16"}
 # Variations come nested in their items; beside them only because one that was deleted alone may come nowhere else.
 _TYPES = ["ITEM", "ITEM_VARIATION", "CATEGORY", "IMAGE", "MODIFIER_LIST", "ITEM_OPTION"]
 _WORDS_OF_AN_ANSWER = frozenset({"objects", "cursor", "latest_time", "related_objects"})
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 def fetch_catalog(
@@ -71,9 +69,7 @@ async def _catalog(
     max_pages: int | None,
 ) -> Catalog:
     """All objects up to the explicit end, or, without `max_pages`, those of the first page."""
-    token = secrets["access_token"]
-    if not _HEADER_SAFE.fullmatch(token):
-        raise ProviderError("The access_token is not one that can be sent: check the tenant's credentials.")
+    token = token_to_send(secrets, "access_token")
     gathered = Gathered(options)
     async with JsonClient(policy, patience, secrets) as client:
         async for objects in _pages(client, options, token, max_pages):
