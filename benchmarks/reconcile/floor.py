@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.reconcile.rows import tenant_rows
 from benchmarks.reconcile.task import CHANGED, FIRST, Task, Work
-from cata_pipeline.reconcile.mysql_load import write_load_file
+from cata_pipeline.reconcile.mysql.load import write_load_file
 
 _COMPARED = (
     "original_name",

@@ -1,6 +1,6 @@
 """What a database engine offers to a reconcile: the protocol that each engine's module implements.
 
-Add an engine as a module beside `postgresql.py`, and name it in `steps.open_session`. What a step is for is said in
+Add an engine as a package beside `postgresql`, and name it in `steps.open_session`. What a step is for is said in
 `steps`.
 """
 

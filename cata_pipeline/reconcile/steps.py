@@ -17,10 +17,11 @@ from sqlalchemy.engine import URL
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot
 from cata_pipeline.errors import DatabaseError, StorageError
-from cata_pipeline.reconcile import guard, postgresql
+from cata_pipeline.reconcile import guard
 from cata_pipeline.reconcile.changes import changes_parquet, changes_path, rows_of
 from cata_pipeline.reconcile.contract import Contract, bind
 from cata_pipeline.reconcile.policy import TABLES
+from cata_pipeline.reconcile.postgresql.session import PostgresqlSession
 from cata_pipeline.reconcile.report import (
     PLAN_SAMPLE,
     SAMPLE,
@@ -129,11 +130,11 @@ def open_session(database: URL, run_id: str) -> AbstractContextManager[TenantSes
     """A session of the engine that `database` names; raises `DatabaseError` when there is none or it is unreachable."""
     engine = database.get_backend_name()
     if engine == "postgresql":
-        return postgresql.PostgresqlSession(database, run_id)
+        return PostgresqlSession(database, run_id)
     if engine == "mysql":
-        from cata_pipeline.reconcile import mysql
+        from cata_pipeline.reconcile.mysql.session import MysqlSession
 
-        return mysql.MysqlSession(database, run_id)
+        return MysqlSession(database, run_id)
     raise DatabaseError(f"No engine here reconciles {engine} databases; expected postgresql or mysql.")
 
 

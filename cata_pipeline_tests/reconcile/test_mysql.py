@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL
 from cata_pipeline.catalog.model import BundleComponent, Modifier, ModifierGroup, VariantOption
 from cata_pipeline.errors import ContractError, DatabaseError, GuardRefusedError
 from cata_pipeline.reconcile.contract import bind
-from cata_pipeline.reconcile.mysql import MysqlSession
-from cata_pipeline.reconcile.mysql_load import insert_statements
+from cata_pipeline.reconcile.mysql.load import insert_statements
+from cata_pipeline.reconcile.mysql.session import MysqlSession
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.stage import stage_tables
 from cata_pipeline.reconcile.steps import open_session

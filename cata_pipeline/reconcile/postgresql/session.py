@@ -1,7 +1,7 @@
-"""Reconciles a PostgreSQL 14+ tenant database: reads its columns, stages, plans and applies.
+"""Reconciles a PostgreSQL 14+ tenant database: stages, plans and applies.
 
-The order of steps, the session and its errors live here; the statements are made in `postgresql_statements`. Rows are
-locked in key order, and a row that does not change is neither locked nor written.
+The order of steps, the session and its errors live here; `schema` reads the real columns, `statements` makes the SQL.
+Rows are locked in key order, and a row that does not change is neither locked nor written.
 """
 
 import io
@@ -19,9 +19,10 @@ from psycopg.rows import tuple_row
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import DatabaseError
-from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, BoundTable, Contract
+from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
-from cata_pipeline.reconcile.postgresql_statements import TableStatements
+from cata_pipeline.reconcile.postgresql.schema import read_schema
+from cata_pipeline.reconcile.postgresql.statements import TableStatements
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
 from cata_pipeline.tenants.connections import postgresql_keywords
@@ -42,43 +43,6 @@ SET client_connection_check_interval = '2s';
 SET work_mem = '64MB';
 SET temp_buffers = '64MB';
 SET default_statistics_target = 10;
-"""
-
-_COLUMNS = """
-WITH RECURSIVE base AS (
-    SELECT a.attrelid, a.attnum, a.atttypid AS type, a.atttypmod AS modifier
-    FROM pg_attribute a
-    WHERE a.attrelid = ANY (%s::regclass[]) AND a.attnum > 0 AND NOT a.attisdropped
-    UNION ALL
-    SELECT b.attrelid, b.attnum, t.typbasetype, CASE WHEN b.modifier = -1 THEN t.typtypmod ELSE b.modifier END
-    FROM base b JOIN pg_type t ON t.oid = b.type
-    WHERE t.typtype = 'd'
-)
-SELECT c.relname, a.attname, format_type(b.type, b.modifier), NOT a.attnotnull,
-       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
-       CASE WHEN b.type IN ('varchar'::regtype, 'bpchar'::regtype) AND b.modifier > 4 THEN b.modifier - 4 END,
-       CASE WHEN b.type = 'numeric'::regtype AND b.modifier > 4
-            THEN power(10, ((b.modifier - 4) >> 16) - ((b.modifier - 4) & 2047))::float8 END,
-       b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype),
-       (SELECT array_agg(e.enumlabel::text) FROM pg_enum e WHERE e.enumtypid = b.type),
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END
-FROM base b
-JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
-JOIN pg_class c ON c.oid = b.attrelid
-JOIN pg_attribute a ON a.attrelid = b.attrelid AND a.attnum = b.attnum
-LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-"""
-
-# Columns that an index merely includes are no part of its key, and a deferred check is no check for a sync.
-_UNIQUE_KEYS = """
-SELECT c.relname, array_agg(a.attname::text)
-FROM pg_index i
-JOIN pg_class c ON c.oid = i.indrelid
-CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, place)
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-WHERE c.oid = ANY (%s::regclass[]) AND i.indisunique AND i.indimmediate AND i.indisvalid
-  AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
-GROUP BY i.indexrelid, c.relname
 """
 
 _ARROW_TYPES = {pa.string(): 'text COLLATE "C"', pa.bool_(): "boolean", pa.int32(): "integer"}
@@ -123,19 +87,8 @@ class PostgresqlSession:
         self._connection.close()
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
-        """The real columns and unique keys of those tables that exist on the search path."""
-        present = self._rows(
-            "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL",
-            [list(names)],
-        )
-        found = [f'"{name}"' for (name,) in present]
-        columns: dict[str, dict[str, ActualColumn]] = {}
-        for table, name, *described in self._rows(_COLUMNS, [found]):
-            columns.setdefault(table, {})[name] = _actual_column(*described)
-        keys: dict[str, set[frozenset[str]]] = {}
-        for table, members in self._rows(_UNIQUE_KEYS, [found]):
-            keys.setdefault(table, set()).add(frozenset(members))
-        return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
+        """The tables of these names as they really are, on the search path; absent ones are left out."""
+        return read_schema(self._rows, names)
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
         """Which of these tables hold any row, by the policy's names."""
@@ -298,28 +251,6 @@ class PostgresqlSession:
             detail = (error.diag.message_detail or "")[:_DETAIL_CHARACTERS]
             told = f"{_first_line(error)} ({detail})" if detail else _first_line(error)
             raise DatabaseError(f"The tenant database refused a statement: {told}. {self._state}") from error
-
-
-def _actual_column(
-    kind: str,
-    nullable: bool,  # noqa: FBT001 the columns of _COLUMNS, in their order
-    fills_itself: bool,  # noqa: FBT001
-    characters: int | None,
-    magnitude: float | None,
-    whole: bool,  # noqa: FBT001
-    labels: list[str] | None,
-    default: str | None,
-) -> ActualColumn:
-    return ActualColumn(
-        type=kind,
-        nullable=nullable,
-        fills_itself=fills_itself,
-        max_characters=characters,
-        max_magnitude=magnitude,
-        whole=whole,
-        labels=frozenset(labels) if labels else None,
-        default=default,
-    )
 
 
 def _first_line(error: psycopg.Error) -> str:

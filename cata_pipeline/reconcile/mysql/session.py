@@ -1,11 +1,10 @@
-"""Reconciles a MySQL 8 or MariaDB 10.6+ tenant database: reads its columns, stages, plans and applies.
+"""Reconciles a MySQL 8 or MariaDB 10.6+ tenant database: stages, plans and applies.
 
-The order of steps, the session and its errors live here; the statements are made in `mysql_statements`, the bulk
-load's text in `mysql_load`. Rows are locked in key order, and a row that does not change is neither locked nor written.
+The order of steps, the session and its errors live here; `schema` reads the real columns, `statements` makes the SQL,
+`load` the bulk load's text. Rows are locked in key order, and a row that does not change is neither locked nor written.
 """
 
 import json
-import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,10 +20,11 @@ from sqlalchemy.engine import URL
 
 from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.errors import DatabaseError
-from cata_pipeline.reconcile.contract import ActualColumn, ActualTable, BoundColumn, BoundTable, Contract
+from cata_pipeline.reconcile.contract import ActualTable, BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
-from cata_pipeline.reconcile.mysql_load import insert_statements, load_file_statement, write_load_file
-from cata_pipeline.reconcile.mysql_statements import TableStatements
+from cata_pipeline.reconcile.mysql.load import insert_statements, load_file_statement, write_load_file
+from cata_pipeline.reconcile.mysql.schema import read_schema
+from cata_pipeline.reconcile.mysql.statements import TableStatements
 from cata_pipeline.reconcile.policy import Kind
 from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
 from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
@@ -33,9 +33,6 @@ from cata_pipeline.tenants.connections import connect_mysql
 
 _LOCK_NOWAIT = 3572  # MySQL's own answer to NOWAIT; MariaDB calls it a lock wait timeout
 _LOST_RACES = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, _LOCK_NOWAIT})
-_CHARACTER_SETS = frozenset({"utf8mb4", "utf8mb3", "utf8"})
-_BYTE_LIMITED = frozenset({"tinytext", "text", "mediumtext"})
-_INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 # The wait for a row, and the one for a table that somebody alters: MySQL's own default for the latter is a year.
 _SESSION = """
@@ -48,28 +45,6 @@ _INSERT_WAIT = "SET SESSION innodb_lock_wait_timeout = {}"
 _IMPATIENT_SECONDS = {True: 0, False: 1}
 _PATIENT_SECONDS = 2
 _ISOLATION = "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
-
-_DESCRIBED = (
-    "data_type",
-    "column_type",
-    "is_nullable",
-    "column_default",
-    "extra",
-    "character_maximum_length",
-    "character_set_name",
-    "collation_name",
-    "numeric_precision",
-    "numeric_scale",
-)
-_COLUMNS = """
-SELECT table_name, column_name, {}
-FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN %s
-"""
-
-_UNIQUE_KEYS = """
-SELECT table_name, index_name, column_name, sub_part
-FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0 AND table_name IN %s
-"""
 
 _MAX_ROUNDS = 5
 
@@ -116,20 +91,8 @@ class MysqlSession:
         self._connection.close()
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
-        """The real columns and unique keys of those tables that exist in the connected schema."""
-        columns: dict[str, dict[str, ActualColumn]] = {}
-        for table, name, *described in self._rows(_COLUMNS.format(", ".join(_DESCRIBED)), [list(names)]):
-            actual = _actual_column(dict(zip(_DESCRIBED, described, strict=True)), mariadb=self._mariadb)
-            columns.setdefault(table, {})[name] = actual
-        parts: dict[tuple[str, str], list[tuple[str | None, int | None]]] = {}
-        for table, index, column, prefix in self._rows(_UNIQUE_KEYS, [list(names)]):
-            parts.setdefault((table, index), []).append((column, prefix))
-        keys: dict[str, set[frozenset[str]]] = {}
-        for (table, _), members in parts.items():
-            # Unique first characters, or a unique expression, do not make the column unique.
-            if all(column is not None and prefix is None for column, prefix in members):
-                keys.setdefault(table, set()).add(frozenset(column for column, _ in members if column))
-        return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
+        """The tables of these names as they really are in the connected schema; absent ones are left out."""
+        return read_schema(self._rows, names, mariadb=self._mariadb)
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
         """Which of these tables hold any row, by the policy's names."""
@@ -386,39 +349,6 @@ class MysqlSession:
 def _first_line(error: Exception) -> str:
     text = str(error.args[-1] if error.args else "").strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")
-
-
-def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColumn:
-    kind, full, extra = described["data_type"].lower(), described["column_type"], described["extra"]
-    character_set = described["character_set_name"]
-    characters, default = described["character_maximum_length"], described["column_default"]
-    magnitude = None
-    if kind == "decimal":
-        magnitude = float(10 ** (described["numeric_precision"] - described["numeric_scale"]))
-    elif kind in _INTEGER_BITS:
-        magnitude = float(2 ** (_INTEGER_BITS[kind] - ("unsigned" not in full)))
-    if default is not None and not mariadb and "DEFAULT_GENERATED" not in extra:
-        default = f"'{pymysql.converters.escape_string(default)}'"  # MySQL tells the bare value
-    fits = character_set is None or character_set in _CHARACTER_SETS
-    return ActualColumn(
-        type=f"{full} CHARACTER SET {character_set} COLLATE {described['collation_name']}" if character_set else full,
-        nullable=described["is_nullable"] == "YES",
-        # An enumeration without a default takes its first value.
-        fills_itself=default is not None or kind == "enum" or "auto_increment" in extra or "GENERATED" in extra,
-        max_characters=characters if kind in {"varchar", "char"} else None,
-        max_magnitude=magnitude,
-        whole=kind in _INTEGER_BITS,
-        labels=frozenset(_labels(full)) if kind == "enum" else None,
-        default=default,
-        max_bytes=characters if kind in _BYTE_LIMITED else None,
-        basic_plane_only=character_set in {"utf8mb3", "utf8"},
-        unfit=None if fits else f"is stored in {character_set}; expected utf8mb4",
-    )
-
-
-def _labels(full: str) -> Iterator[str]:
-    for label in re.findall(r"'((?:[^']|'')*)'", full):
-        yield label.replace("''", "'")
 
 
 def _storable(rows: pa.Table, key_columns: Mapping[str, BoundColumn]) -> pa.Table:
