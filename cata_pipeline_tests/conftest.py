@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.settings import Settings
-from cata_pipeline_tests.mariadb import MariadbServer, find_program, mariadb_server
+from cata_pipeline_tests.mysql_servers import PrivateServer, find_mysqld, find_program, mariadb_server, mysql_server
 
 _CONTROL_TEMPLATE = "template_control"
 _TENANT_TEMPLATE = "template_tenant"
@@ -148,28 +149,56 @@ def tenant_engine(tenant_database_url: URL) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariadbServer]:
+def mariadb() -> Iterator[PrivateServer]:
     """A private MariaDB server, for the whole session."""
     for program in ("mariadbd", "mariadb-install-db"):
         if find_program(program) is None:
             pytest.skip(f"{program} is not installed")
+    with _short_folder() as folder, mariadb_server(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[PrivateServer]:
+    """A private MySQL server, for the whole session."""
+    if find_mysqld() is None:
+        pytest.skip("MySQL's mysqld is not installed, and CATA_TEST_MYSQLD does not name one")
+    with _short_folder() as folder, mysql_server(folder) as running:
+        yield running
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name."""
     folder = Path(tempfile.mkdtemp(prefix="cata-tests-"))
     try:
-        with mariadb_server(folder) as running:
-            yield running
+        yield folder
     finally:
         shutil.rmtree(folder)
 
 
 @pytest.fixture
-def new_mariadb_database(mariadb: MariadbServer) -> Iterator[Callable[[], URL]]:
+def new_mariadb_database(mariadb: PrivateServer) -> Iterator[Callable[[], URL]]:
     """Makes a tenant database with the reference schema on MariaDB; its name has a dash, as those of UUIDs do."""
+    with _reference_databases(mariadb) as make:
+        yield make
+
+
+@pytest.fixture
+def new_mysql_database(mysql: PrivateServer) -> Iterator[Callable[[], URL]]:
+    """Makes a tenant database with the reference schema on MySQL, named as those on MariaDB."""
+    with _reference_databases(mysql) as make:
+        yield make
+
+
+@contextmanager
+def _reference_databases(server: PrivateServer) -> Iterator[Callable[[], URL]]:
     made: list[URL] = []
-    administration = sa.create_engine(mariadb.url("mysql"), poolclass=sa.NullPool)
+    administration = sa.create_engine(server.url("mysql"), poolclass=sa.NullPool)
     schema = resources.files("cata_pipeline.demo").joinpath("tenant_schema_mysql.sql").read_text()
 
     def make() -> URL:
-        made.append(mariadb.url(f"tenant3f2a-{next(_numbers)}"))
+        made.append(server.url(f"tenant3f2a-{next(_numbers)}"))
         with administration.connect() as connection:
             for statement in (f"CREATE DATABASE `{made[-1].database}`", f"USE `{made[-1].database}`"):
                 connection.exec_driver_sql(statement)

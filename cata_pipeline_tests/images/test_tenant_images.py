@@ -1,4 +1,4 @@
-"""Whose picture a row of `items` shows, on PostgreSQL and MariaDB: verdicts, races, and rows that nobody may touch."""
+"""Whose picture a row of `items` shows, on every engine: verdicts, races, and rows that nobody may touch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +21,14 @@ PICTURE = "https://cdn.example/latte.jpg"
 PATH, OLD, OWN = "kopi-kita/items/new.jpg", "kopi-kita/items/old.jpg", "uploads/own.jpg"
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(params=["postgresql", "mariadb", "mysql"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    if request.param == "mariadb":
-        url: URL = request.getfixturevalue("new_mariadb_database")()
-    else:
-        url = request.getfixturevalue("tenant_database_url")
+    name = request.param
+    url: URL = (
+        request.getfixturevalue("tenant_database_url")
+        if name == "postgresql"
+        else request.getfixturevalue(f"new_{name}_database")()
+    )
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     yield engine
     engine.dispose()

@@ -24,13 +24,13 @@ OLD, NEW = NOW - timedelta(days=9), NOW - timedelta(hours=1)
 FOLDER = "kopi-kita/items/"
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(params=["postgresql", "mariadb", "mysql"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "postgresql":
         yield request.getfixturevalue("tenant_engine")
         return
-    new_mariadb_database: Callable[[], URL] = request.getfixturevalue("new_mariadb_database")
-    engine = sa.create_engine(new_mariadb_database(), poolclass=sa.NullPool)
+    new_database: Callable[[], URL] = request.getfixturevalue(f"new_{request.param}_database")
+    engine = sa.create_engine(new_database(), poolclass=sa.NullPool)
     yield engine
     engine.dispose()
 

@@ -38,7 +38,7 @@ from cata_pipeline.tenants.lock import tenant_lock
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
 from cata_pipeline_tests.images.hosts import PictureHost
-from cata_pipeline_tests.mariadb import find_program
+from cata_pipeline_tests.mysql_servers import find_program
 
 pytestmark = pytest.mark.filterwarnings("ignore:Task name 'execute_job'")  # as the launcher says, and pytest forgets
 

@@ -1,6 +1,6 @@
 """A tenant whose database can be synced with any list of items, and read back.
 
-A module whose behaviours hold on every engine says `ENGINES = BOTH_ENGINES`; without that its tests run on PostgreSQL.
+A module whose behaviours hold on every engine says `ENGINES = EVERY_ENGINE`; without that its tests run on PostgreSQL.
 """
 
 import itertools
@@ -22,7 +22,8 @@ from cata_pipeline.reconcile.report import ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
 from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping, TenantDatabase
 
-BOTH_ENGINES = ("postgresql", "mariadb")
+EVERY_ENGINE = ("postgresql", "mariadb", "mysql")
+MYSQL_ENGINES = ("mariadb", "mysql")
 
 _CODES = {
     "items": ["item_code"],
@@ -49,6 +50,7 @@ class SyncedTenant:
     before_write: Callable[[], None] = field(default=lambda: None)
     sleep: Callable[[float], None] = field(default=lambda seconds: time.sleep(seconds / 20))
     mapping: SchemaMapping = SAME_NAMES
+    engine_name: str = "postgresql"
 
     def snapshot(self, items: Sequence[Item], rejections: Sequence[Rejection] = ()) -> Snapshot:
         catalog = Catalog(tuple(sorted(items, key=lambda item: item.item_code.encode())), tuple(rejections))
@@ -80,7 +82,7 @@ class SyncedTenant:
 
     def item(self, code: str) -> dict[str, Any]:
         [row] = self.rows("SELECT * FROM items WHERE item_code = :code", code=code)
-        if self.on_mariadb:
+        if self.on_mysql:
             row["visible"] = bool(row["visible"])
             if isinstance(row.get("variant_options"), str):
                 row["variant_options"] = json.loads(row["variant_options"])
@@ -94,12 +96,12 @@ class SyncedTenant:
     def state(self, table: str) -> list[dict[str, Any]]:
         """Every row of a table, with what changes whenever the row is written, even by the same values."""
         # MariaDB moves `updated_at` for new values only; a row lock leaves no trace there.
-        versions = "" if self.on_mariadb else "xmin::text, xmax::text, "
+        versions = "" if self.on_mysql else "xmin::text, xmax::text, "
         return self.rows(f"SELECT {versions}{table}.* FROM {table} ORDER BY id")
 
     def next_item_id(self) -> Any:
         """What the next inserted item's id is made from."""
-        if self.on_mariadb:
+        if self.on_mysql:
             statement = (
                 "SELECT auto_increment FROM information_schema.tables WHERE table_schema = DATABASE()"
                 " AND table_name = 'items'"
@@ -111,13 +113,13 @@ class SyncedTenant:
     def drop_table(self, name: str) -> None:
         """Drop a table that others refer to."""
         with self.engine.begin() as connection:
-            if self.on_mariadb:
+            if self.on_mysql:
                 connection.execute(sa.text("SET foreign_key_checks = 0"))
-            connection.execute(sa.text(f"DROP TABLE {name} {'' if self.on_mariadb else 'CASCADE'}"))
+            connection.execute(sa.text(f"DROP TABLE {name} {'' if self.on_mysql else 'CASCADE'}"))
 
     def keep_visibility_in_a_number(self) -> None:
         """Make `items.visible` a smallint."""
-        if self.on_mariadb:
+        if self.on_mysql:
             self.edit("ALTER TABLE items MODIFY visible smallint NOT NULL DEFAULT 1")
         else:
             self.edit(
@@ -127,22 +129,22 @@ class SyncedTenant:
 
     def distinguish_codes(self) -> None:
         """Let the unique keys tell codes apart that differ in case, accents or spaces."""
-        if not self.on_mariadb:
+        if not self.on_mysql:
             return
+        exact = "utf8mb4_nopad_bin" if self.engine_name == "mariadb" else "utf8mb4_0900_bin"
         for table, columns in _CODES.items():
             changes = ", ".join(
-                f"MODIFY {column} varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin NOT NULL"
-                for column in columns
+                f"MODIFY {column} varchar(255) CHARACTER SET utf8mb4 COLLATE {exact} NOT NULL" for column in columns
             )
             self.edit(f"ALTER TABLE {table} {changes}")
 
     @property
-    def on_mariadb(self) -> bool:
+    def on_mysql(self) -> bool:
         return self.engine.dialect.name == "mysql"
 
     def is_somebody_waiting(self) -> bool:
         """Whether anybody in this database waits for a lock that somebody else holds."""
-        if self.on_mariadb:  # innodb_trx is a cache that stays old as long as it is asked more than ten times a second
+        if self.on_mysql:  # innodb_trx is a cache that stays old as long as it is asked more than ten times a second
             [found] = self.rows("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
             return int(found["Value"]) > 0
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -162,12 +164,14 @@ class SyncedTenant:
 @pytest.fixture
 def tenant(request: pytest.FixtureRequest, snapshot_bucket: Bucket, control: Engine) -> Iterator[SyncedTenant]:
     """A tenant on the engine that the test's module asks for."""
-    if getattr(request, "param", "postgresql") == "mariadb":
-        url: URL = request.getfixturevalue("new_mariadb_database")()
-    else:
-        url = request.getfixturevalue("tenant_database_url")
+    name = getattr(request, "param", "postgresql")
+    url: URL = (
+        request.getfixturevalue("tenant_database_url")
+        if name == "postgresql"
+        else request.getfixturevalue(f"new_{name}_database")()
+    )
     engine = sa.create_engine(url, poolclass=sa.NullPool)
-    yield SyncedTenant(engine, url, snapshot_bucket, SnapshotStore(snapshot_bucket, control))
+    yield SyncedTenant(engine, url, snapshot_bucket, SnapshotStore(snapshot_bucket, control), engine_name=name)
     engine.dispose()
 
 

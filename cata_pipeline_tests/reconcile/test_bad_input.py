@@ -10,9 +10,9 @@ from decimal import Decimal
 from cata_pipeline.catalog.model import BundleComponent, Item, Modifier, ModifierGroup, Rejection, unite
 from cata_pipeline.providers.iseller_rows import project
 from cata_pipeline.providers.row_fields import Row
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 HALF = "holds half of a surrogate pair, which is no character"
 BAD_ROWS: dict[str, tuple[Row, str]] = {
@@ -110,7 +110,7 @@ def test_codes_of_parts_that_are_longer_than_their_columns_cost_only_those_parts
 def test_a_description_of_five_megabytes_arrives_where_the_column_holds_it(tenant: SyncedTenant) -> None:
     text = "Kopi \u2615 \U0001f370\n" * 400_000
     assert len(text.encode()) > 5_000_000
-    if tenant.on_mariadb:
+    if tenant.on_mysql:
         report = tenant.sync(latte(description=text), latte(item_code="OTHER"))
         assert (report.items.inserted, report.rejected) == (1, 1)
         assert report.rejections[0].reason == f"description has {len(text.encode())} bytes; the column takes 65535"
@@ -123,7 +123,7 @@ def test_a_description_of_five_megabytes_arrives_where_the_column_holds_it(tenan
 
 def test_keys_that_no_index_holds_cost_only_their_rows_where_the_columns_have_no_length(tenant: SyncedTenant) -> None:
     long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=10_000))  # noqa: S311 must not compress well
-    if not tenant.on_mariadb:
+    if not tenant.on_mysql:
         tenant.edit("ALTER TABLE items ALTER item_code TYPE text")
         tenant.edit("ALTER TABLE item_bundle_components ALTER slot TYPE text")
     parts = (BundleComponent(long, "A", "A"), BundleComponent("Drink", "C", "C"))

@@ -17,10 +17,10 @@ from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.lock import tenant_lock
 from cata_pipeline.tenants.model import Tenant
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte, until
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte, until
 from cata_pipeline_tests.reconcile.test_ownership import MILK, SUGAR
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 TENANT = "kopi-kita"
 SYNC = """

@@ -6,10 +6,10 @@ from cata_pipeline.catalog.model import Item
 from cata_pipeline.errors import GuardRefusedError
 from cata_pipeline.reconcile.guard import GUARDS
 from cata_pipeline.reconcile.report import ReconcileReport
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 from cata_pipeline_tests.reconcile.test_ownership import MILK
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 SHELF = tuple(latte(item_code=f"I{number:02}", modifier_groups=(MILK,)) for number in range(60))
 LIMITS = {

@@ -11,10 +11,10 @@ from cata_pipeline.catalog.model import BundleComponent, VariantOption
 from cata_pipeline.errors import ContractError
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.tenants.mapping import SchemaMapping
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 from cata_pipeline_tests.reconcile.test_ownership import MILK, SUGAR
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 # Names that must be quoted, and `name` for what we call otherwise: a column taken for its namesake would be seen.
 _COLUMNS = {
@@ -88,10 +88,11 @@ def tell_the_story(tenant: SyncedTenant) -> list[Any]:
 
 
 def test_a_renamed_schema_is_synced_as_one_with_our_names(tenant: SyncedTenant, request: pytest.FixtureRequest) -> None:
-    if tenant.engine.dialect.name == "mysql":
-        url: URL = request.getfixturevalue("new_mariadb_database")()
-    else:
-        url = request.getfixturevalue("new_tenant_database")("other")
+    url: URL = (
+        request.getfixturevalue("new_tenant_database")("other")
+        if tenant.engine_name == "postgresql"
+        else request.getfixturevalue(f"new_{tenant.engine_name}_database")()
+    )
     other = replace(tenant, engine=sa.create_engine(url, poolclass=sa.NullPool), url=url, mapping=RENAMED)
     rename_everything(other.engine, RENAMED)
 

@@ -6,9 +6,9 @@ import pytest
 
 from cata_pipeline.catalog.model import BundleComponent, Modifier, ModifierGroup, VariantOption
 from cata_pipeline.reconcile.policy import ownership_markdown
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "field-ownership.md"
 

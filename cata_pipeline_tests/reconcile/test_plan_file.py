@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.report import PLAN_SAMPLE
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 
 def lattes(count: int, **changes: Any) -> list[Any]:
@@ -71,7 +71,7 @@ def test_no_row_of_a_merchant_is_locked_while_a_plan_is_stored(tenant: SyncedTen
 
     def save() -> None:
         with tenant.engine.begin() as merchant:
-            impatient = "SET innodb_lock_wait_timeout = 1" if tenant.on_mariadb else "SET LOCAL lock_timeout = '100ms'"
+            impatient = "SET innodb_lock_wait_timeout = 1" if tenant.on_mysql else "SET LOCAL lock_timeout = '100ms'"
             merchant.execute(sa.text(impatient))
             merchant.execute(sa.text("UPDATE items SET name = 'Ours'"))
         saved.append("Ours")

@@ -37,7 +37,7 @@ from cata_pipeline.catalog.snapshot import Notes, Snapshot, SnapshotRecord, cata
 from cata_pipeline.errors import DatabaseError, GuardRefusedError
 from cata_pipeline.reconcile.guard import GUARDS
 from cata_pipeline.reconcile.report import PLAN_SAMPLE, ReconcileReport
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant
 from cata_pipeline_tests.reconcile.ownership_model import (
     OWN_KEYS,
     PARENTS,
@@ -50,10 +50,10 @@ from cata_pipeline_tests.reconcile.ownership_model import (
     TenantModel,
 )
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 STEPS = int(os.environ.get("CATA_PROPERTY_STEPS", "2000"))
-MARIADB_SHARE = 0.1
+MYSQL_SHARE = 0.1
 # The first example of a run is always the dullest one, so a few hundred steps tell more in short ones.
 STEPS_AN_EXAMPLE = {"postgresql": 50, "mysql": 25}
 
@@ -580,7 +580,7 @@ def test_every_interleaving_of_provider_people_and_syncs_keeps_the_ownership_rul
         tenant.edit("ALTER TABLE items ADD COLUMN original_description text")
     pooled = replace(tenant, engine=sa.create_engine(tenant.url))
     steps_an_example = STEPS_AN_EXAMPLE[tenant.engine.dialect.name]
-    steps = STEPS * (MARIADB_SHARE if tenant.on_mariadb else 1 - MARIADB_SHARE)
+    steps = STEPS * (MYSQL_SHARE if tenant.on_mysql else 1 - MYSQL_SHARE)
 
     class Machine(OwnershipMachine):
         def __init__(self) -> None:

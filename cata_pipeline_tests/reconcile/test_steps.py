@@ -8,10 +8,10 @@ import pytest
 
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.errors import DatabaseError, GuardRefusedError
-from cata_pipeline_tests.reconcile.conftest import BOTH_ENGINES, SyncedTenant, latte
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 from cata_pipeline_tests.reconcile.test_ownership import MILK, SUGAR
 
-ENGINES = BOTH_ENGINES
+ENGINES = EVERY_ENGINE
 
 
 def changes_of(tenant: SyncedTenant, path: str) -> set[tuple[Any, ...]]:
