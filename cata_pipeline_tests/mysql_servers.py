@@ -65,8 +65,14 @@ def mariadb_server(folder: Path, *options: str) -> Iterator[PrivateServer]:
     server, installer = find_program("mariadbd"), find_program("mariadb-install-db")
     assert server is not None
     assert installer is not None
-    install = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", *_FAST_MARIADB]
-    with _running(folder, [installer, *install], server, [*_FAST_MARIADB, *options]) as running:
+    install = [
+        str(installer),
+        "--no-defaults",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        *_FAST_MARIADB,
+    ]
+    with _running(folder, install, server, [*_FAST_MARIADB, *options]) as running:
         yield running
 
 
@@ -75,23 +81,21 @@ def mysql_server(folder: Path, *options: str) -> Iterator[PrivateServer]:
     """Run a MySQL server in an empty `folder` whose path is short enough for a socket, and end it."""
     server = find_mysqld()
     assert server is not None
-    initialize = [server, "--no-defaults", "--initialize-insecure", *_FAST_MYSQL]
+    initialize = [str(server), "--no-defaults", "--initialize-insecure", *_FAST_MYSQL]
     started = [*_FAST_MYSQL, "--local-infile=ON", "--secure-file-priv=NULL", *options]
     with _running(folder, initialize, server, started) as running:
         yield running
 
 
 @contextmanager
-def _running(
-    folder: Path, install: Sequence[str | Path], server: Path, options: Sequence[str]
-) -> Iterator[PrivateServer]:
+def _running(folder: Path, install: Sequence[str], server: Path, options: Sequence[str]) -> Iterator[PrivateServer]:
     data, log, socket = folder / "data", folder / "log", folder / "socket"
     data.mkdir(mode=0o700)
     # Not the machine's own: a starting server removes what look like leftovers there, another server's live tables.
     temporary = folder / "tmp"
     temporary.mkdir(mode=0o700)
     places = [f"--datadir={data}", f"--tmpdir={temporary}", *(["--user=root"] if os.geteuid() == 0 else [])]
-    subprocess.run([*map(str, install), *places], check=True, capture_output=True)
+    subprocess.run([*install, *places], check=True, capture_output=True)
     arguments = [
         "--no-defaults",
         *places,

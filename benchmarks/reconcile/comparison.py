@@ -11,7 +11,7 @@ from statistics import median
 from sqlalchemy.engine import URL
 
 from benchmarks.reconcile.catalogs import StoredCatalog
-from benchmarks.reconcile.databases import MARIADB, POSTGRESQL, Databases
+from benchmarks.reconcile.databases import MARIADB, MYSQL, POSTGRESQL, Databases
 from benchmarks.reconcile.task import CHANGED, FIRST, NO_CHANGE, Result, Task, measure
 
 _ROUNDS = {FIRST: 1, NO_CHANGE: 5, CHANGED: 1}
@@ -36,6 +36,7 @@ BATCHED = Peer("SQLAlchemy upserts, 1,000 a batch", "batched_upserts")
 PEERS = {
     POSTGRESQL: (OURS, FLOOR, DLT_SKIP, DLT_ARROW, DLT_ROWS, BATCHED),
     MARIADB: (OURS, FLOOR, BATCHED),
+    MYSQL: (OURS, FLOOR, BATCHED),
 }
 """dlt 1.31 knows no `upsert` on MariaDB; what it does instead is measured apart, see `growth`."""
 

@@ -1,12 +1,12 @@
 """Servers of the benchmark's own, fresh tenant databases on them, and what really lies in those afterwards.
 
-Both servers run without syncing to disk: the disk is not what is compared.
+All servers run without syncing to disk: the disk is not what is compared.
 """
 
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -16,27 +16,39 @@ from sqlalchemy.engine import URL
 
 from benchmarks.measure import BenchmarkError
 from cata_pipeline.demo.servers import EmbeddedServers
-from cata_pipeline_tests.mariadb import MariadbServer, find_program, mariadb_server
+from cata_pipeline_tests.mysql_servers import PrivateServer, find_mysqld, find_program, mariadb_server, mysql_server
 
-POSTGRESQL, MARIADB = "PostgreSQL", "MariaDB"
+POSTGRESQL, MARIADB, MYSQL = "PostgreSQL", "MariaDB", "MySQL"
 
-# The private instance is made small for tests. 500,000 items have to fit, as they do in PostgreSQL's page cache.
-_MARIADB_ROOM = ("SET GLOBAL innodb_buffer_pool_size = 1 << 30", "SET GLOBAL innodb_log_file_size = 1 << 29")
+# The private instances are small, for tests. 500,000 items have to fit, as they do in PostgreSQL's page cache.
+_BUFFERS = "SET GLOBAL innodb_buffer_pool_size = 1 << 30"
+_ROOM = {
+    MARIADB: (_BUFFERS, "SET GLOBAL innodb_log_file_size = 1 << 29"),
+    MYSQL: (_BUFFERS, "SET GLOBAL innodb_redo_log_capacity = 1 << 29"),
+}
 _SETTLE = {
     POSTGRESQL: ("VACUUM (ANALYZE) items", "CHECKPOINT"),
     MARIADB: ("ANALYZE TABLE items",),
+    MYSQL: ("ANALYZE TABLE items",),
 }
 
 
 class Databases:
     """The running servers; tenant databases have the reference schema."""
 
-    def __init__(self, servers: EmbeddedServers, mariadb: MariadbServer, control: URL, folder: Path) -> None:
+    def __init__(
+        self, servers: EmbeddedServers, others: Mapping[str, PrivateServer], control: URL, folder: Path
+    ) -> None:
         self._servers = servers
-        self._mariadb = mariadb
+        self._others = others
         self._numbers = itertools.count(1)
         self.control = control
         self.folder = folder
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that run here."""
+        return (POSTGRESQL, *self._others)
 
     def fresh(self, engine: str) -> URL:
         """A new tenant database."""
@@ -47,9 +59,9 @@ class Databases:
             schema = resources.files("cata_pipeline.demo").joinpath("tenant_schema_postgresql.sql").read_text()
             _run(url, [schema])
             return url
-        _run(self._mariadb.url("mysql"), [f"CREATE DATABASE {name}"])
+        _run(self._others[engine].url("mysql"), [f"CREATE DATABASE {name}"])
         schema = resources.files("cata_pipeline.demo").joinpath("tenant_schema_mysql.sql").read_text()
-        url = self._mariadb.url(name)
+        url = self._others[engine].url(name)
         _run(url, [statement for statement in schema.split(";\n") if statement.strip()])
         return url
 
@@ -58,11 +70,11 @@ class Databases:
         if engine == POSTGRESQL:
             _run(self._servers.postgresql_url("postgres"), [f'DROP DATABASE "{url.database}" WITH (FORCE)'])
         else:
-            _run(self._mariadb.url("mysql"), [f"DROP DATABASE {url.database}"])
+            _run(self._others[engine].url("mysql"), [f"DROP DATABASE {url.database}"])
 
     def server(self, engine: str) -> int:
         """The process that all others of a server belong to."""
-        file = self.folder / ("state/postgresql/postmaster.pid" if engine == POSTGRESQL else "mariadb/pid")
+        file = self.folder / ("state/postgresql/postmaster.pid" if engine == POSTGRESQL else f"{engine}/pid")
         return int(file.read_text().split()[0])
 
     def settle(self, engine: str, url: URL) -> None:
@@ -85,7 +97,7 @@ class Databases:
 
 @contextmanager
 def databases() -> Iterator[Databases]:
-    """Start both servers in a folder of their own; stops them and removes it."""
+    """Start the servers in a folder of their own; stop them and remove it. MySQL only where it is installed."""
     for program in ("mariadbd", "mariadb-install-db"):
         if find_program(program) is None:
             raise BenchmarkError(f"{program} is not installed; this benchmark needs MariaDB's server.")
@@ -93,11 +105,14 @@ def databases() -> Iterator[Databases]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         servers = stack.enter_context(EmbeddedServers(folder / "state", durable=False))
-        (folder / "mariadb").mkdir()
-        mariadb = stack.enter_context(mariadb_server(folder / "mariadb"))
-        _run(mariadb.url("mysql"), _MARIADB_ROOM)
+        starters = {MARIADB: mariadb_server} | ({MYSQL: mysql_server} if find_mysqld() else {})
+        others: dict[str, PrivateServer] = {}
+        for engine, start in starters.items():
+            (folder / engine).mkdir()
+            others[engine] = stack.enter_context(start(folder / engine))
+            _run(others[engine].url("mysql"), _ROOM[engine])
         servers.create_database("control")
-        yield Databases(servers, mariadb, servers.postgresql_url("control"), folder)
+        yield Databases(servers, others, servers.postgresql_url("control"), folder)
 
 
 def _run(url: URL, statements: tuple[str, ...] | list[str]) -> None:

@@ -43,7 +43,7 @@ _JOIN = "SELECT count(*) FROM stage s LEFT JOIN items t ON t.item_code = s.item_
 def prepare(task: Task) -> Work:
     """Everything up to the load."""
     rows = tenant_rows(Path(task.catalog))
-    return _on_postgresql(task, rows) if task.on_postgresql else _on_mariadb(task, rows)
+    return _on_postgresql(task, rows) if task.on_postgresql else _on_mysql(task, rows)
 
 
 def _on_postgresql(task: Task, rows: pa.Table) -> Work:
@@ -85,7 +85,7 @@ def _binary(connection: psycopg.Connection, rows: pa.Table) -> bytes:
     return binary.getvalue()
 
 
-def _on_mariadb(task: Task, rows: pa.Table) -> Work:
+def _on_mysql(task: Task, rows: pa.Table) -> Work:
     url = make_url(task.url)
     connection = pymysql.connect(
         unix_socket=str(url.query["unix_socket"]),

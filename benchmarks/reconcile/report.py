@@ -7,7 +7,7 @@ from rich.console import Console
 
 from benchmarks.measure import Bar, ratio, show_bars, show_table
 from benchmarks.reconcile.comparison import BATCHED, DLT_ARROW, FLOOR, OURS, PEERS, Comparison, Figures
-from benchmarks.reconcile.databases import MARIADB, POSTGRESQL
+from benchmarks.reconcile.databases import POSTGRESQL
 from benchmarks.reconcile.growth import Step
 from benchmarks.reconcile.task import CHANGED, FIRST, NO_CHANGE, Result
 
@@ -88,7 +88,7 @@ def _time_bars(comparisons: dict[str, Comparison]) -> Iterator[Bar]:
 
 
 def _memory_bars(steps: Sequence[Step]) -> Iterator[Bar]:
-    for engine in (POSTGRESQL, MARIADB):
+    for engine in dict.fromkeys(step.engine for step in steps):
         judged = [step for step in steps if step.engine == engine and step.size >= _JUDGED_FROM]
         most = max((step.bytes_an_item for step in judged), default=None)
         yield Bar(
