@@ -1,21 +1,29 @@
 """The audit trail of one reconcile: every changed value, old and new, as Parquet beside the snapshot.
 
-One row for each changed column of an updated row, one for each inserted row (its values as JSON in `new`), one for
-each hidden child. The file is written after the commit, so it never claims what was rolled back. A dry run whose plan
-is longer than what is shown leaves a file of the same form, named `plan-…`.
+One row for each changed column of an updated row, one for each inserted row (the provider's values as JSON in `new`),
+one for each hidden child. The file is written after the commit, so it never claims what was rolled back. A dry run
+whose plan is longer than what is shown leaves a file of the same form, named `plan-…`.
 """
 
 import io
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cata_pipeline.reconcile.contract import BoundTable
+from cata_pipeline.reconcile.policy import Kind
 from cata_pipeline.reconcile.report import Change
+from cata_pipeline.reconcile.stage import StagedTable
 
-_ROWS_A_GROUP = 50_000
+ROWS_A_BATCH = 50_000
+"""Rows of a change file that are in memory at a time."""
+
+_ESCAPED_IN_JSON = r'[\x00-\x1f"\\]'
 
 SCHEMA = pa.schema(
     [
@@ -31,22 +39,150 @@ SCHEMA = pa.schema(
 """The columns of `Change`, in its order; `action` is inserted, updated or hidden."""
 
 
-def changes_parquet(changes: Iterable[Change]) -> bytes:
-    """The change file's content; rows are taken in groups, so memory does not follow their number."""
+class StagedKeys:
+    """The names of staged rows, by their numbers: item code, and for a child its path of keys as JSON."""
+
+    def __init__(self, staged: StagedTable) -> None:
+        self._rows = staged.rows
+        self._own = staged.table.keys[1:]
+
+    def codes(self, numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> pa.Array:
+        """Return the item codes of rows."""
+        return self._rows["item_code"].take(pa.array(numbers - 1))
+
+    def paths(self, numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> pa.Array:
+        """Return the keys of rows within their item as JSON lists, NULL for items."""
+        if not self._own:
+            return pa.nulls(len(numbers), pa.string())
+        chosen = self._rows.select(list(self._own)).take(pa.array(numbers - 1))
+        return _joined("[", [_json(column) for column in chosen.columns], "]")
+
+    def path(self, number: int) -> list[object]:
+        """Return the keys of one row within its item."""
+        return [self._rows[name][number - 1].as_py() for name in self._own]
+
+
+def updated(staged: StagedTable, rows: Sequence[tuple[int, str, str | None, str | None]]) -> pa.Table:
+    """Return changes of updated rows: each the number of a staged row, a column, its old and its new value."""
+    keys = StagedKeys(staged)
+    numbers, columns, old, new = zip(*rows, strict=True)
+    places = np.array(numbers)
+    codes, paths = keys.codes(places), keys.paths(places)
+    return changes_table(staged.table.name, "updated", codes, paths, column=columns, old=old, new=new)
+
+
+def hidden(staged: StagedTable, parents: StagedTable, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """Return changes of hidden children: each the number of its parent's staged row, and its own keys."""
+    keys = StagedKeys(parents)
+    codes = keys.codes(np.array([number for number, *_ in rows]))
+    paths = [json.dumps([*keys.path(number), *own], ensure_ascii=False) for number, *own in rows]
+    count = len(rows)
+    return changes_table(
+        staged.table.name,
+        "hidden",
+        codes,
+        paths,
+        column=["visible"] * count,
+        old=["true"] * count,
+        new=["false"] * count,
+    )
+
+
+def inserted(
+    bound: BoundTable, staged: StagedTable, numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+) -> Iterator[pa.Table]:
+    """Yield the changes of inserted rows, in batches; `numbers` are those of the staged rows."""
+    keys = StagedKeys(staged)
+    columns = sorted(bound.written, key=lambda column: (len(column.name), column.name))
+    for start in range(0, len(numbers), ROWS_A_BATCH):
+        chosen = numbers[start : start + ROWS_A_BATCH]
+        rows = staged.rows.take(pa.array(chosen - 1))
+        kinds = {column.column.source: column.column.kind for column in columns}
+        values = {source: _json(rows[source], raw=kind in {Kind.JSON, Kind.DECIMAL}) for source, kind in kinds.items()}
+        fields = [_named(column.name, values[column.column.source]) for column in columns]
+        yield changes_table(
+            bound.name, "inserted", keys.codes(chosen), keys.paths(chosen), new=_joined("{", fields, "}")
+        )
+
+
+def changes_table(
+    table: str,
+    action: str,
+    codes: pa.Array | Sequence[str],
+    paths: pa.Array | Sequence[str | None],
+    *,
+    column: Sequence[str | None] | None = None,
+    old: Sequence[str | None] | None = None,
+    new: pa.Array | Sequence[str | None] | None = None,
+) -> pa.Table:
+    """Return changes of one table and action as Arrow; what is not given is NULL."""
+    count = len(codes)
+    missing = pa.nulls(count, pa.string())
+    columns = (
+        pa.repeat(table, count),
+        pa.repeat(action, count),
+        codes,
+        paths,
+        missing if column is None else pa.array(column, pa.string()),
+        missing if old is None else old,
+        missing if new is None else new,
+    )
+    arrays = [
+        value if isinstance(value, pa.Array | pa.ChunkedArray) else pa.array(value, pa.string()) for value in columns
+    ]
+    return pa.table(dict(zip(SCHEMA.names, arrays, strict=True))).cast(SCHEMA)
+
+
+def _named(name: str, values: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(f'"{name}": ', values, "")
+
+
+def _joined(head: str, parts: Sequence[pa.Array], tail: str) -> pa.Array:
+    return pc.binary_join_element_wise(head, pc.binary_join_element_wise(*parts, ", "), tail, "")
+
+
+def _json(values: pa.ChunkedArray, *, raw: bool = False) -> pa.Array:
+    """Values as JSON; `raw` texts are JSON already. A text is only looked at one by one where it needs escaping."""
+    if not pa.types.is_string(values.type):
+        return pc.fill_null(pc.cast(values, pa.string()), "null")
+    if raw:
+        return pc.fill_null(values, "null")
+    texts = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    quoted = pc.binary_join_element_wise('"', texts, '"', "")
+    if _holds_any_to_escape(texts):
+        special = pc.fill_null(pc.match_substring_regex(texts, _ESCAPED_IN_JSON), False)
+        escaped = [json.dumps(text, ensure_ascii=False) for text in texts.filter(special).to_pylist()]
+        quoted = pc.replace_with_mask(quoted, special, pa.array(escaped, pa.string()))
+    return pc.fill_null(quoted, "null")
+
+
+def _holds_any_to_escape(texts: pa.Array) -> bool:
+    """Whether any byte of some texts has to be escaped in JSON."""
+    content = texts.buffers()[2]
+    if content is None:
+        return False
+    found = np.frombuffer(content, np.uint8)
+    return bool(((found < ord(" ")) | (found == ord('"')) | (found == ord("\\"))).any())
+
+
+def changes_parquet(batches: Iterable[pa.Table]) -> bytes:
+    """Return a change file's content; batches are written as they come, so memory does not follow their number."""
     sink = io.BytesIO()
-    rows = iter(changes)
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
-        while group := list(islice(rows, _ROWS_A_GROUP)):
-            columns = {name: [getattr(row, name) for row in group] for name in SCHEMA.names}
-            writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
+        for batch in batches:
+            writer.write_table(batch)
     return sink.getvalue()
 
 
 def read_changes(content: bytes, item_code: str | None = None) -> Iterator[Change]:
     """The rows of a change file, in its order; of one item only if `item_code` is given."""
     chosen = pc.field("item_code") == item_code if item_code is not None else None
-    table = pq.read_table(io.BytesIO(content), filters=chosen)
-    for batch in table.to_batches(max_chunksize=_ROWS_A_GROUP):
+    yield from changes_of(pq.read_table(io.BytesIO(content), filters=chosen))
+
+
+def changes_of(table: pa.Table) -> Iterator[Change]:
+    """The rows of changes in Arrow."""
+    for batch in table.to_batches(max_chunksize=ROWS_A_BATCH):
         yield from (Change(**row) for row in batch.to_pylist())
 
 

@@ -24,6 +24,7 @@ class ActualColumn:
     numbers take no fraction. `fills_itself` covers defaults, identities and generated columns; `default` is the
     default's expression, which also stands in for a missing value where NULL is not allowed. `max_bytes` limits text
     in UTF-8, `basic_plane_only` takes no 4-byte characters, and `unfit` says why a sync cannot write the column at all.
+    `equality` turns a staged text (`{}`) into what the column's unique key compares, where it may take two for equal.
     """
 
     type: str
@@ -37,6 +38,7 @@ class ActualColumn:
     max_bytes: int | None = None
     basic_plane_only: bool = False
     unfit: str | None = None
+    equality: str | None = None
 
 
 @dataclass(frozen=True)

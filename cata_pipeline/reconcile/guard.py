@@ -81,12 +81,15 @@ def judge(counts: PlanCounts, allow: Mapping[str, int]) -> tuple[Finding, ...]:
     return tuple(_findings(counts, allow))
 
 
-def enforce(findings: tuple[Finding, ...]) -> None:
-    """Raise `GuardRefusedError` naming every guard that refuses, its counts, and how to allow it for one run."""
+def enforce(findings: tuple[Finding, ...], *, because: str = "") -> None:
+    """Raise `GuardRefusedError` naming every guard that refuses, its counts, and how to allow it for one run.
+
+    `because` adds what led to the counts.
+    """
     refusals = [finding for finding in findings if finding.refuses]
     if not refusals:
         return
-    reasons = "; ".join(f"{f.guard}: {f.meaning} (limit {f.limit})" for f in refusals)
+    reasons = "; ".join([*(f"{f.guard}: {f.meaning} (limit {f.limit})" for f in refusals), *filter(None, [because])])
     allowing = [f"--allow {f.guard}={f.count}" for f in refusals if f.guard in GUARDS]
     if len(allowing) < len(refusals):
         remedy = "An empty snapshot is never applied; check the provider's account, then sync again."

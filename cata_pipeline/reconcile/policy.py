@@ -45,7 +45,8 @@ class Column:
 
     `source` is the column of the staged snapshot that feeds it. A `WHILE_EQUAL` column is compared with its
     `companion`; where the table lacks the companion, `WHILE_NULL` governs instead. A column that is not `required`
-    is skipped where the table lacks it.
+    is skipped where the table lacks it. Where a catalog may lack a value (`may_be_missing`), one that does not fit
+    the column leaves the stored value as it is; any other value that does not fit costs its row.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Column:
     kind: Kind = Kind.TEXT
     companion: str = ""
     required: bool = False
+    may_be_missing: bool = False
     on_insert: str = "as the provider says"
 
 
@@ -127,6 +129,10 @@ def _visible(source: str) -> Column:
     )
 
 
+def _optional(name: str, *, source: str = "", kind: Kind = Kind.TEXT, required: bool = False) -> Column:
+    return Column(name, Owner.PROVIDER, Rule.ALWAYS, source or name, kind, required=required, may_be_missing=True)
+
+
 def _price(name: str) -> Column:
     return Column(name, Owner.CATA, Rule.NEVER, on_insert="never written")
 
@@ -141,22 +147,23 @@ ITEMS = Table(
         _ID,
         _key("item_code"),
         *_names(),
-        Column("original_description", Owner.PROVIDER, Rule.ALWAYS, "description"),
+        _optional("original_description", source="description"),
         Column(
             "description",
             Owner.PROVIDER_UNTIL_EDITED,
             Rule.WHILE_EQUAL,
             "description",
             companion="original_description",
+            may_be_missing=True,
             on_insert="provider text",
         ),
         _visible("is_active"),
-        Column("external_image_url", Owner.PROVIDER, Rule.ALWAYS, "external_image_url", required=True),
+        _optional("external_image_url", required=True),
         Column("main_image_url", Owner.IMAGE_COPY, Rule.NEVER, required=True, on_insert="untouched"),
-        Column("category", Owner.PROVIDER, Rule.ALWAYS, "category"),
-        Column("item_type", Owner.PROVIDER, Rule.ALWAYS, "item_type"),
-        Column("variant_group", Owner.PROVIDER, Rule.ALWAYS, "variant_group"),
-        Column("variant_options", Owner.PROVIDER, Rule.ALWAYS, "variant_options", Kind.JSON),
+        _optional("category"),
+        _optional("item_type"),
+        _optional("variant_group"),
+        _optional("variant_options", kind=Kind.JSON),
         _price("base_price"),
     ),
 )

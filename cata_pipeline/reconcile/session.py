@@ -11,10 +11,10 @@ from typing import Protocol
 import pyarrow as pa
 from sqlalchemy.engine import URL
 
-from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
-from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
+from cata_pipeline.reconcile.report import ChildCounts, ItemCounts
+from cata_pipeline.reconcile.stage import RejectedRow, StagedTable
 
 UNTOUCHED = "Nothing was written."
 COMMITTING = "It is not known whether the rows were written. Sync again: that is harmless, and tells."
@@ -26,15 +26,33 @@ class LostRaceError(Exception):
     """A deadlock or a lock that a merchant's transaction held too long: all was rolled back, and may be tried again."""
 
 
+class VanishedRowError(LostRaceError):
+    """A planned row was deleted or got another key: the plan has to be brought in step first."""
+
+
+JudgeRefused = Callable[[Sequence[RejectedRow]], None]
+
+
+class RefusedRows:
+    """The rows that the database refused in one attempt, judged anew with each."""
+
+    def __init__(self, judge: JudgeRefused) -> None:
+        self._judge = judge
+        self.rows: list[RejectedRow] = []
+
+    def add(self, row: RejectedRow) -> None:
+        """Note a row; raises what the judge raises."""
+        self.rows.append(row)
+        self._judge(self.rows)
+
+
 @dataclass(frozen=True)
-class Collisions:
-    """Staged rows that a unique key takes for another row although their keys differ byte for byte.
+class Applied:
+    """What was written, and the rows that the database refused."""
 
-    `children` counts rows of the structure tables.
-    """
-
-    items: tuple[Rejection, ...] = ()
-    children: int = 0
+    items: ItemCounts
+    children: ChildCounts
+    refused: tuple[RejectedRow, ...]
 
 
 class TenantSession(Protocol):
@@ -52,7 +70,7 @@ class TenantSession(Protocol):
         """Which of these tables hold any row, by the policy's names."""
         ...
 
-    def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
+    def stage(self, contract: Contract, tables: Mapping[str, StagedTable]) -> None:
         """Load the staged rows, by policy table name, where the plan can read them."""
         ...
 
@@ -60,8 +78,11 @@ class TenantSession(Protocol):
         """Find the rows that would really change, without locking any."""
         ...
 
-    def collisions(self) -> Collisions:
-        """What the plan left out because of a unique key; the plan's `rejected` counts its items already."""
+    def rejections(self) -> tuple[RejectedRow, ...]:
+        """The new rows that the plan left out; its `rejected` counts the items among them already.
+
+        They lack a value that the database cannot fill, or the unique key takes their key for another row's.
+        """
         ...
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
@@ -73,22 +94,30 @@ class TenantSession(Protocol):
         """Whether the plan would write any row."""
         ...
 
-    def apply(self, *, patient: bool, before_commit: Callable[[], None]) -> tuple[ItemCounts, ChildCounts]:
+    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: Callable[[], None]) -> Applied:
         """Write the plan in one transaction, changed rows only, in key order.
 
         Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
         a short wait. A sync that waits while it holds locks can make a merchant the victim of a deadlock, so waiting
-        is for the last try. `before_commit` is called after the last write; then `changes` can be read.
+        is for the last attempt. `judge_refused` is called with the rows that the database refuses, whenever there is
+        one more, and may raise to give up; all other rows are written. `before_commit` is called after the last write;
+        then `changes` can be read.
         """
         ...
 
-    def changes(self) -> Iterator[Change]:
-        """Every change of the last `apply` or `planned`: table by table, in key order."""
+    def changes(self) -> Iterator[pa.Table]:
+        """Every change of the last `apply` or `planned`, table by table, in the form of `changes.SCHEMA`."""
         ...
 
     def stale_codes(self, limit: int) -> tuple[str, ...]:
         """Item codes of the tenant that the snapshot does not name, in order."""
         ...
+
+
+def alike(own: str, other: str, *, stored: bool) -> str:
+    """Why a row is rejected whose key the unique key takes for another one, of a stored row or of the snapshot."""
+    rival = f"the stored {other!r}" if stored else f"{other!r} of the same snapshot"
+    return f"{own!r} cannot be stored beside {rival}: the column's collation takes them for equal"
 
 
 def shown(url: URL) -> str:

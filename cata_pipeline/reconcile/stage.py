@@ -1,13 +1,15 @@
 """Flattens a snapshot into the tables that are staged, and sets aside what the tenant's columns cannot hold.
 
 Pure Arrow in, Arrow out: no engine is known here. A row that does not fit is staged all the same, marked not
-`writable`, so that what is stored of it stays and is neither called stale nor hidden.
+`writable`, so that what is stored of it stays and is neither called stale nor hidden. An optional value that does not
+fit costs no row: it is staged as NULL with a mark that keeps the stored value.
 """
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,39 +18,102 @@ import pyarrow.compute as pc
 
 from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, Rejection
 from cata_pipeline.reconcile.contract import ActualColumn, BoundColumn, BoundTable, Contract
-from cata_pipeline.reconcile.policy import BUNDLE_COMPONENTS, ITEMS, MODIFIER_OPTIONS, MODIFIERS, Kind
+from cata_pipeline.reconcile.policy import BUNDLE_COMPONENTS, ITEMS, MODIFIER_OPTIONS, MODIFIERS, Kind, Table
+
+
+@dataclass(frozen=True)
+class KeptValue:
+    """A provider value that does not fit its column, so that the stored one stays; `reason` names the column."""
+
+    item_code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that is not written, and why; `table` is the policy's name, `key` the row's keys within its item."""
+
+    table: str
+    item_code: str
+    provider_id: str | None
+    key: tuple[object, ...]
+    reason: str
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is a row of `items` itself."""
+        return self.table == ITEMS.name
+
+    def child(self, table: Table, own_key: Sequence[object]) -> "RejectedRow":
+        """Return a child of this row as rejected for the same reason."""
+        return RejectedRow(table.name, self.item_code, None, (*self.key, *own_key), self.reason)
+
+    @property
+    def rejection(self) -> Rejection:
+        """The row as reports name it."""
+        child = "" if self.is_item else f"{self.table} {', '.join(map(str, self.key))}: "
+        return Rejection(self.provider_id, self.item_code, child + self.reason)
+
+
+@dataclass(frozen=True)
+class StagedTable:
+    """The staged rows of one tenant table; row `i` has the number `i + 1`, in `n`.
+
+    `rows` has the keys from the item down, the source columns, `writable`, and in a structure table `parent_n`, the
+    number of the parent's row. `kept` are the sources for which a column `keeps_SOURCE` says where the stored value
+    stays. `not_insertable` names, by number, rows that fit only where they exist already, and why.
+    """
+
+    table: Table
+    rows: pa.Table
+    kept: tuple[str, ...] = ()
+    not_insertable: Mapping[int, str] = field(default_factory=dict)
+
+    def rejected(self, number: int, reason: str) -> RejectedRow:
+        """Return a staged row as rejected."""
+        item_code, *key = (self.rows[name][number - 1].as_py() for name in self.table.keys)
+        provider_id = self.rows["provider_id"][number - 1].as_py() if self.table is ITEMS else None
+        return RejectedRow(self.table.name, item_code, provider_id, tuple(key), reason)
+
+    def omissions(self, columns: Sequence[BoundColumn]) -> list[frozenset[str]]:
+        """The sets of those columns, by source, for which some row has no value: the database fills them on insert."""
+        frame = pd.DataFrame({c.column.source: self.rows[c.column.source].is_null().to_pandas() for c in columns})
+        if frame.empty:
+            return [frozenset()]
+        patterns = frame.drop_duplicates().to_dict("records")
+        return [frozenset(str(name) for name, missing in pattern.items() if missing) for pattern in patterns]
 
 
 @dataclass(frozen=True)
 class Staged:
-    """The staged tables by policy table name, and the items and children that do not fit.
+    """The staged tables by policy table name, and what does not fit.
 
-    `rejections` has one entry for each item that does not fit; `children_rejected` counts the rest.
+    `rejected` has one entry for each row that does not fit, `kept` one for each optional value that does not.
     """
 
-    tables: Mapping[str, pa.Table]
-    rejections: tuple[Rejection, ...]
-    children_rejected: int
+    tables: Mapping[str, StagedTable]
+    rejected: tuple[RejectedRow, ...]
+    kept: tuple[KeptValue, ...]
 
 
 def stage_tables(catalog: pa.Table, contract: Contract) -> Staged:
     """Flatten a catalog (rows as `snapshot.SCHEMA`) for the tables of the contract."""
     flat = _flatten(catalog.combine_chunks())
-    tables: dict[str, pa.Table] = {}
-    rejections: list[Rejection] = []
-    children_rejected = 0
+    tables: dict[str, StagedTable] = {}
+    rejected: list[RejectedRow] = []
+    kept: list[KeptValue] = []
     for bound in contract.tables:
         rows = flat[bound.name]
-        problems = _problems(rows, bound)
-        if bound.table is ITEMS:
-            rejections = [
-                Rejection(catalog["provider_id"][row].as_py(), catalog["item_code"][row].as_py(), reason)
-                for row, reason in sorted(problems.items())
-            ]
-        else:
-            children_rejected += len(problems)
-        tables[bound.name] = _mark(rows, problems, tables, bound)
-    return Staged(tables, tuple(rejections), children_rejected)
+        found = _judge(rows, bound)
+        tables[bound.name] = _marked(rows, found, tables, bound)
+        rejected += [tables[bound.name].rejected(row + 1, reason) for row, reason in sorted(found.problems.items())]
+        kept += [
+            KeptValue(rows["item_code"][row].as_py(), reason)
+            for source in found.misfits.values()
+            for row, reason in sorted(source.items())
+            if row not in found.problems
+        ]
+    return Staged(tables, tuple(rejected), tuple(kept))
 
 
 def _flatten(catalog: pa.Table) -> dict[str, pa.Table]:
@@ -60,6 +125,7 @@ def _flatten(catalog: pa.Table) -> dict[str, pa.Table]:
     items = catalog.select(
         [
             "item_code",
+            "provider_id",
             "name",
             "is_active",
             "description",
@@ -72,31 +138,34 @@ def _flatten(catalog: pa.Table) -> dict[str, pa.Table]:
     items = items.append_column("variant_options", _options_json(catalog["variant_options"]))
     items = items.append_column("lists_modifiers", catalog["modifier_groups"].is_valid())
     items = items.append_column("lists_components", catalog["bundle_components"].is_valid())
+    items = items.append_column("is_parent", _is_parent(len(items), group_items, component_items))
     return {
         ITEMS.name: items,
         MODIFIERS.name: pa.table(
             {
+                "parent_n": _numbers(group_items),
                 "item_code": codes.take(group_items),
                 "modifier_code": group_codes,
                 "name": pc.struct_field(groups, "name"),
                 "is_active": pc.struct_field(groups, "is_active"),
                 "position": _positions(group_items),
-                "parent": group_items,
+                "is_parent": _is_parent(len(groups), option_groups),
             }
         ),
         MODIFIER_OPTIONS.name: pa.table(
             {
+                "parent_n": _numbers(option_groups),
                 "item_code": codes.take(group_items).take(option_groups),
                 "modifier_code": group_codes.take(option_groups),
                 "option_code": pc.struct_field(options, "code"),
                 "name": pc.struct_field(options, "name"),
                 "is_active": pc.struct_field(options, "is_active"),
                 "position": _positions(option_groups),
-                "parent": option_groups,
             }
         ),
         BUNDLE_COMPONENTS.name: pa.table(
             {
+                "parent_n": _numbers(component_items),
                 "item_code": codes.take(component_items),
                 "slot": pc.struct_field(components, "slot"),
                 "component_item_code": pc.struct_field(components, "item_code"),
@@ -105,7 +174,6 @@ def _flatten(catalog: pa.Table) -> dict[str, pa.Table]:
                 "quantity": pc.struct_field(components, "quantity"),
                 "is_active": pa.repeat(True, len(components)),
                 "position": _positions(component_items),
-                "parent": component_items,
             }
         ),
     }
@@ -115,6 +183,19 @@ def _children(lists: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, pa.Array]:
     """The list elements in order, and for each the row it came from."""
     whole = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     return pc.list_flatten(whole), pc.list_parent_indices(whole)
+
+
+def _numbers(places: pa.Array) -> pa.Array:
+    """Row numbers, from 1, of places, from 0."""
+    return pc.cast(pc.add(places, 1), pa.int32())
+
+
+def _is_parent(rows: int, *children: pa.Array) -> pa.Array:
+    """Whether each of so many rows is the parent of a row of any other table; `children` hold their parents' places."""
+    parents = np.zeros(rows, dtype=bool)
+    for places in children:
+        parents[places.to_numpy(zero_copy_only=False)] = True
+    return pa.array(parents)
 
 
 def _positions(parents: pa.Array) -> pa.Array:
@@ -152,20 +233,37 @@ def _options_json(options: pa.ChunkedArray) -> pa.Array:
 
 def _json_words(parts: pa.StructArray, name: str) -> pa.Array:
     words = pc.dictionary_encode(pc.struct_field(parts, name))
-    told = [json.dumps(word, ensure_ascii=False) for word in words.dictionary.to_pylist()]
-    return pa.array(told, pa.string()).take(words.indices)
+    encoded = [json.dumps(word, ensure_ascii=False) for word in words.dictionary.to_pylist()]
+    return pa.array(encoded, pa.string()).take(words.indices)
 
 
-def _problems(rows: pa.Table, bound: BoundTable) -> dict[int, str]:
-    """For each row that does not fit, the first reason."""
-    problems: dict[int, str] = {}
+@dataclass
+class _Findings:
+    """What does not fit, by row place: whole rows (`problems`), optional values by source (`misfits`), new rows."""
+
+    problems: dict[int, str] = field(default_factory=dict)
+    misfits: dict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    not_insertable: dict[int, str] = field(default_factory=dict)
+
+
+def _judge(rows: pa.Table, bound: BoundTable) -> _Findings:
+    """Hold every value against its column; of several reasons the first counts."""
+    found = _Findings()
     for column in (*bound.keys, *bound.written):
-        values = rows[column.column.source]
+        values, optional = rows[column.column.source], column.column.may_be_missing
         for row, reason in _column_problems(values, column):
-            problems.setdefault(row, f"{column.name} {reason}")
+            (found.misfits[column.column.source] if optional else found.problems).setdefault(
+                row, f"{column.name} {reason}"
+            )
+        if optional and not column.actual.nullable and not column.actual.fills_itself:
+            for row in _where(values.is_null()):
+                found.not_insertable.setdefault(
+                    row, f"{column.name} is not given; the column takes no NULL and has no default"
+                )
+            found.not_insertable |= found.misfits[column.column.source]
     for row, reason in _key_problems(rows, bound):
-        problems.setdefault(row, reason)
-    return problems
+        found.problems.setdefault(row, reason)
+    return found
 
 
 def _key_problems(rows: pa.Table, bound: BoundTable) -> Iterator[tuple[int, str]]:
@@ -179,9 +277,6 @@ def _key_problems(rows: pa.Table, bound: BoundTable) -> Iterator[tuple[int, str]
 
 def _column_problems(values: pa.ChunkedArray, column: BoundColumn) -> Iterator[tuple[int, str]]:
     actual, kind = column.actual, column.column.kind
-    if not actual.nullable and actual.default is None and values.null_count:
-        for row in _where(values.is_null()):
-            yield row, "is not given; the column takes no NULL and has no default"
     if kind in {Kind.TEXT, Kind.JSON}:
         yield from _text_problems(values, actual)
     if actual.labels is not None:
@@ -210,6 +305,22 @@ def beyond_basic_plane(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.match_substring_regex(texts, r"[\x{10000}-\x{10FFFF}]")
 
 
+def folded_rivals(staged: StagedTable) -> bool:
+    """Whether a unique key that ignores case, accents or trailing spaces could take two staged rows for equal.
+
+    False is certain, and costs little: it is what the codes of most catalogs come to.
+    """
+    keys = [key.source for key in staged.table.own_keys]
+    texts = [name for name in keys if pa.types.is_string(staged.rows[name].type)]
+    if any(not pc.all(pc.string_is_ascii(staged.rows[name])).as_py() for name in texts if staged.rows.num_rows):
+        return True
+    plain = [pc.utf8_rtrim_whitespace(pc.ascii_lower(staged.rows[name])) for name in texts]
+    others = [pc.cast(staged.rows[name], pa.string()) for name in keys if name not in texts]
+    parents = [pc.cast(staged.rows["parent_n"], pa.string())] if staged.table.parent else []
+    folded = pc.binary_join_element_wise(*parents, *plain, *others, "\0")
+    return bool(pc.count_distinct(folded).as_py() < staged.rows.num_rows)
+
+
 def _number_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tuple[int, str]]:
     numbers = pc.abs(pc.cast(values, pa.float64()))
     if actual.max_magnitude is not None:
@@ -224,13 +335,20 @@ def _where(condition: pa.ChunkedArray) -> list[int]:
     return pc.indices_nonzero(pc.fill_null(condition, False)).to_pylist() if pc.any(condition).as_py() else []
 
 
-def _mark(rows: pa.Table, problems: dict[int, str], staged: Mapping[str, pa.Table], bound: BoundTable) -> pa.Table:
+def _marked(rows: pa.Table, found: _Findings, staged: Mapping[str, StagedTable], bound: BoundTable) -> StagedTable:
+    """Number the rows, and mark what does not fit."""
     writable = np.ones(rows.num_rows, dtype=bool)
-    writable[list(problems)] = False
+    writable[list(found.problems)] = False
     if bound.table.parent:
-        parents = rows["parent"].combine_chunks()
-        writable &= (
-            staged[bound.table.parent.name]["writable"].combine_chunks().take(parents).to_numpy(zero_copy_only=False)
-        )
-        rows = rows.drop_columns(["parent"])
-    return rows.append_column("writable", pa.array(writable))
+        parents = rows["parent_n"].to_numpy() - 1
+        writable &= staged[bound.table.parent.name].rows["writable"].to_numpy()[parents]
+    kept = tuple(source for source, misfits in found.misfits.items() if misfits)
+    for source in kept:
+        misfits = np.zeros(rows.num_rows, dtype=bool)
+        misfits[list(found.misfits[source])] = True
+        values = pc.if_else(pa.array(misfits), None, rows[source])
+        rows = rows.set_column(rows.schema.get_field_index(source), source, values)
+        rows = rows.append_column(f"keeps_{source}", pa.array(misfits))
+    rows = rows.add_column(0, "n", pa.array(np.arange(1, rows.num_rows + 1), pa.int32()))
+    not_insertable = {row + 1: reason for row, reason in found.not_insertable.items() if row not in found.problems}
+    return StagedTable(bound.table, rows.append_column("writable", pa.array(writable)), kept, not_insertable)

@@ -7,18 +7,21 @@ module, what may be written to `policy`, what is plausible to `guard`.
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 
+import pyarrow as pa
 from sqlalchemy.engine import URL
 
 from cata_pipeline.buckets import Bucket
+from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.catalog.snapshot import Snapshot
 from cata_pipeline.errors import DatabaseError, StorageError
 from cata_pipeline.reconcile import guard
-from cata_pipeline.reconcile.changes import changes_parquet, changes_path, rows_of
+from cata_pipeline.reconcile.changes import changes_of, changes_parquet, changes_path, rows_of
 from cata_pipeline.reconcile.contract import Contract, bind
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.postgresql.session import PostgresqlSession
@@ -31,14 +34,16 @@ from cata_pipeline.reconcile.report import (
     ItemCounts,
     ReconcileReport,
 )
-from cata_pipeline.reconcile.session import LostRaceError, TenantSession
-from cata_pipeline.reconcile.stage import Staged, stage_tables
+from cata_pipeline.reconcile.session import JudgeRefused, LostRaceError, TenantSession
+from cata_pipeline.reconcile.stage import KeptValue, RejectedRow, Staged, stage_tables
 from cata_pipeline.tenants.mapping import TenantDatabase
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 30
 _PAUSE_SECONDS = 0.5
+_MOST_CHILDREN_REFUSED = 1_000
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class _Outcome:
     sample: tuple[Change, ...] = ()
     rows: int = 0
     file: bytes | None = None
+    refused: tuple[RejectedRow, ...] = ()
 
 
 def reconcile(
@@ -79,38 +85,40 @@ def reconcile(
         names = [database.mapping.table(table.name) for table in TABLES]
         contract = bind(session.contract(names), database.mapping)
         staged = stage_tables(snapshot.table, contract)
-        rejected = record.rejected + len(staged.rejections)
+        rejected = record.rejected + sum(row.is_item for row in staged.rejected)
         session.stage(_in_use(contract, staged, session), staged.tables)
         counts = session.plan(received=record.received, rejected=rejected)
-        collisions = session.collisions()
         findings = guard.judge(counts, allow)
         stale_codes = session.stale_codes(STALE_LISTED) if counts.stale else ()
         if dry_run:
             items, children = session.planned()
-            plan = _told(session.changes(), PLAN_SAMPLE, file_above=PLAN_SAMPLE)
+            plan = _collect_changes(session.changes(), PLAN_SAMPLE, file_above=PLAN_SAMPLE)
             outcome = replace(plan, items=items, children=children)
         else:
             guard.enforce(findings)
-            outcome = _apply(session, before_write, sleep) if session.has_changes else _Outcome()
+            judge = partial(_judge_refused, counts, allow)
+            outcome = _apply_with_retries(session, judge, before_write, sleep) if session.has_changes else _Outcome()
+        left_out = (*staged.rejected, *session.rejections(), *outcome.refused)
+    refused = sum(row.is_item for row in outcome.refused)
     seconds = time.monotonic() - started
     path, warnings = _store_changes(
         outcome.file, bucket, changes_path(record.path, run_id, dry_run=dry_run), dry_run=dry_run
     )
     return ReconcileReport(
-        items_in_snapshot=counts.staged,
-        rejected=counts.rejected,
+        items_in_snapshot=counts.staged - refused,
+        rejected=counts.rejected + refused,
         items=outcome.items,
         children=outcome.children,
-        children_rejected=staged.children_rejected + collisions.children,
+        children_rejected=sum(not row.is_item for row in left_out),
         stale=counts.stale,
         findings=findings,
         skipped=contract.skipped,
         sample=outcome.sample,
         change_rows=outcome.rows,
         stale_codes=stale_codes,
-        rejections=(*snapshot.notes.rejections, *staged.rejections, *collisions.items)[:SAMPLE],
+        rejections=_sample(snapshot.notes.rejections, left_out),
         changes_path=path,
-        warnings=(*snapshot.notes.first(SAMPLE).told, *warnings),
+        warnings=(*snapshot.notes.first(SAMPLE).told, *_kept_values(staged.kept), *warnings),
         dry_run=dry_run,
         seconds_write=seconds,
     )
@@ -121,7 +129,7 @@ def _in_use(contract: Contract, staged: Staged, session: TenantSession) -> Contr
 
     All three together cost 29 statements on PostgreSQL (11 ms, where a small tenant's sync takes some 70).
     """
-    wanted = {table.name for table in contract.tables if staged.tables[table.name].num_rows}
+    wanted = {table.name for table in contract.tables if staged.tables[table.name].rows.num_rows}
     doubtful = [table for table in contract.tables if table.name not in wanted]
     return contract.narrowed(wanted | session.occupied(doubtful) if doubtful else wanted)
 
@@ -150,41 +158,85 @@ def _no_lost_race() -> Iterator[None]:
         ) from error
 
 
-def _apply(session: TenantSession, before_write: Callable[[], None], sleep: Callable[[float], None]) -> _Outcome:
+def _judge_refused(counts: guard.PlanCounts, allow: Mapping[str, int], rows: Sequence[RejectedRow]) -> None:
+    """Raise once the rows that the database refuses are too many to go on: for the `reject` guard, or at all."""
+    items = sum(row.is_item for row in rows)
+    if rows[-1].is_item:
+        final = replace(counts, rejected=counts.rejected + items, staged=counts.staged - items)
+        findings = tuple(finding for finding in guard.judge(final, allow) if finding.guard == "reject")
+        guard.enforce(findings, because=f"the tenant database refuses {_named(rows)}")
+    elif len(rows) - items > _MOST_CHILDREN_REFUSED:
+        raise DatabaseError(
+            f"The tenant database refuses more than {_MOST_CHILDREN_REFUSED:,} rows of the structure tables:"
+            f" {_named(rows)}. Nothing was written. Correct the constraint or the trigger, then sync again."
+        )
+
+
+def _named(rows: Sequence[RejectedRow]) -> str:
+    """The first of some rows in words."""
+    named = [f"{row.rejection.item_code}: {row.rejection.reason}" for row in rows[:_NAMED]]
+    return "; ".join([*named, *(["…"] if len(rows) > _NAMED else [])])
+
+
+def _apply_with_retries(
+    session: TenantSession,
+    judge_refused: JudgeRefused,
+    before_write: Callable[[], None],
+    sleep: Callable[[float], None],
+) -> _Outcome:
     """Apply the plan, however often merchants are in the way.
 
-    Only the last try waits for a lock: a sync that waits while it holds other rows can make a merchant's save the
+    Only the last attempt waits for a lock: a sync that waits while it holds other rows can make a merchant's save the
     victim of a deadlock (measured: 10 of 152 saves, against none of 699 without waiting).
     """
-    told: list[_Outcome] = []
+    collected: list[_Outcome] = []
 
-    def tell() -> None:
-        told.append(_told(session.changes(), SAMPLE, file_above=0))
+    def collect() -> None:
+        collected.append(_collect_changes(session.changes(), SAMPLE, file_above=0))
 
     for attempt in range(1, _ATTEMPTS + 1):
         before_write()
         try:
-            items, children = session.apply(patient=attempt == _ATTEMPTS, before_commit=tell)
+            applied = session.apply(patient=attempt == _ATTEMPTS, judge_refused=judge_refused, before_commit=collect)
         except LostRaceError as error:
-            logger.info("A merchant's transaction was in the way (%s), try %s of %s", error, attempt, _ATTEMPTS)
+            logger.info("A merchant's transaction was in the way (%s), attempt %s of %s", error, attempt, _ATTEMPTS)
             last = error
             sleep(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 spreads retries, hides nothing
         else:
-            return replace(told[-1], items=items, children=children)
+            return replace(collected[-1], items=applied.items, children=applied.children, refused=applied.refused)
     raise DatabaseError(
-        f"Rows this sync must write stayed locked through {_ATTEMPTS} tries ({last}). Nothing was"
+        f"Rows this sync must write stayed locked through {_ATTEMPTS} attempts ({last}). Nothing was"
         " written. Look for a long open transaction in the tenant database, then sync again."
     ) from last
 
 
-def _told(changes: Iterator[Change], sample_rows: int, *, file_above: int) -> _Outcome:
+def _collect_changes(batches: Iterator[pa.Table], sample_rows: int, *, file_above: int) -> _Outcome:
     """The first changes to show, and a file of all of them where there are more than `file_above`."""
-    head = tuple(islice(changes, sample_rows + 1))
-    sample = head[:sample_rows]
-    if len(head) <= file_above:
-        return _Outcome(sample=sample, rows=len(head))
-    content = changes_parquet(chain(head, changes))
+    head: list[pa.Table] = []
+    rows = 0
+    for batch in batches:
+        head.append(batch)
+        rows += batch.num_rows
+        if rows > max(sample_rows, file_above):
+            break
+    sample = tuple(islice(chain.from_iterable(changes_of(batch) for batch in head), sample_rows))
+    if rows <= file_above:
+        return _Outcome(sample=sample, rows=rows)
+    content = changes_parquet(chain(head, batches))
     return _Outcome(sample=sample, rows=rows_of(content), file=content)
+
+
+def _sample(notes: Sequence[Rejection], rows: Sequence[RejectedRow]) -> tuple[Rejection, ...]:
+    """The rejections to show: items before their parts."""
+    ordered = sorted(rows, key=lambda row: not row.is_item)
+    return tuple(islice(chain(notes, (row.rejection for row in ordered)), SAMPLE))
+
+
+def _kept_values(kept: Sequence[KeptValue]) -> tuple[str, ...]:
+    """A warning for each of the first values that do not fit, and how many more there are."""
+    named = [f"{value.item_code}: {value.reason}; what is stored stays" for value in kept[:SAMPLE]]
+    more = [f"{len(kept) - SAMPLE} more values do not fit; what is stored stays"] if len(kept) > SAMPLE else []
+    return (*named, *more)
 
 
 def _store_changes(

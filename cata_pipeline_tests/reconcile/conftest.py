@@ -117,16 +117,6 @@ class SyncedTenant:
                 connection.execute(sa.text("SET foreign_key_checks = 0"))
             connection.execute(sa.text(f"DROP TABLE {name} {'' if self.on_mysql else 'CASCADE'}"))
 
-    def keep_visibility_in_a_number(self) -> None:
-        """Make `items.visible` a smallint."""
-        if self.on_mysql:
-            self.edit("ALTER TABLE items MODIFY visible smallint NOT NULL DEFAULT 1")
-        else:
-            self.edit(
-                "ALTER TABLE items ALTER visible DROP DEFAULT, ALTER visible TYPE smallint USING visible::int,"
-                " ALTER visible SET DEFAULT 1"
-            )
-
     def distinguish_codes(self) -> None:
         """Let the unique keys tell codes apart that differ in case, accents or spaces."""
         if not self.on_mysql:

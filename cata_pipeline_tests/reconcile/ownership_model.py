@@ -58,6 +58,7 @@ _EMPTY: dict[str, Row] = {
     },
 }
 _LONGEST = {"item_type": 64, "description": None, "external_image_url": None}  # others: 255 characters
+_OPTIONAL = {"description", "category", "item_type", "variant_group", "variant_options", "external_image_url"}
 _GIVEN_BY_THE_DATABASE = ("id", "created_at")
 
 
@@ -312,11 +313,22 @@ def _listing(items: Iterable[Item]) -> dict[str, set[Key]]:
 
 
 def _taken(named: Tables) -> tuple[Tables, Counter[str]]:
-    """The rows that fit the columns and whose parents do; how many of each table do not fit themselves."""
+    """The rows that fit the columns and whose parents do; how many of each table do not fit themselves.
+
+    An optional value that does not fit is not the provider's word: what is stored stays.
+    """
     taken: Tables = {}
     refused: Counter[str] = Counter()
     for table, rows in named.items():
-        fitting = {key: word for key, word in rows.items() if all(_fits(table, key, word))}
+        spoken = {
+            key: {column: value for column, value in word.items() if column not in _OPTIONAL or _fits(column, value)}
+            for key, word in rows.items()
+        }
+        fitting = {
+            key: word
+            for key, word in spoken.items()
+            if all(_fits(*pair) for pair in (*_own_key(table, key), *word.items()))
+        }
         refused[table] = len(rows) - len(fitting)
         parent = PARENTS.get(table)
         taken[table] = {
@@ -327,8 +339,10 @@ def _taken(named: Tables) -> tuple[Tables, Counter[str]]:
     return taken, refused
 
 
-def _fits(table: str, key: Key, word: Row) -> Iterator[bool]:
-    own = dict(zip(OWN_KEYS[table], key[-len(OWN_KEYS[table]) :], strict=True))
-    for column, value in (own | word).items():
-        longest = _LONGEST.get(column, 255)
-        yield not (isinstance(value, str) and longest is not None and len(value) > longest)
+def _own_key(table: str, key: Key) -> Iterator[tuple[str, Any]]:
+    return zip(OWN_KEYS[table], key[-len(OWN_KEYS[table]) :], strict=True)
+
+
+def _fits(column: str, value: object) -> bool:
+    longest = _LONGEST.get(column, 255)
+    return not (isinstance(value, str) and longest is not None and len(value) > longest)

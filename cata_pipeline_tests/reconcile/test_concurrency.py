@@ -16,10 +16,10 @@ from cata_pipeline.errors import DatabaseError
 from cata_pipeline.reconcile import steps
 from cata_pipeline.reconcile.changes import changes_parquet
 from cata_pipeline.reconcile.report import Change
-from cata_pipeline_tests.reconcile.conftest import SyncedTenant, latte, until
+from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte, until
 from cata_pipeline_tests.reconcile.test_ownership import MILK, SUGAR
 
-ENGINES = ("postgresql", "mariadb")
+ENGINES = EVERY_ENGINE
 
 DAIRY = ModifierGroup("g-milk", "Dairy", MILK.modifiers)
 BEFORE = (latte(description=None, modifier_groups=(MILK,)), latte(item_code="GONE"), latte(item_code="SAME"))
@@ -285,7 +285,7 @@ def test_a_row_that_stays_locked_is_retried_and_then_given_up_with_nothing_writt
     tenant.sync(latte(), latte(item_code="AAA"))
     with tenant.engine.connect() as merchant:
         merchant.execute(sa.text("UPDATE items SET name = 'Ours' WHERE item_code = 'LAT-L'"))
-        with pytest.raises(DatabaseError, match="stayed locked through 30 tries"):
+        with pytest.raises(DatabaseError, match="stayed locked through 30 attempts"):
             tenant.sync(latte(name="New"), latte(item_code="AAA", name="New"))
         merchant.rollback()
     assert [row["name"] for row in tenant.rows("SELECT name FROM items")] == ["Latte", "Latte"]

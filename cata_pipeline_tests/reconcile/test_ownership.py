@@ -112,13 +112,6 @@ def test_an_inactive_product_is_hidden_and_shown_again(tenant: SyncedTenant) -> 
     assert tenant.item("LAT-L")["visible"] is True
 
 
-def test_visibility_in_a_number_column_works_alike(tenant: SyncedTenant) -> None:
-    tenant.keep_visibility_in_a_number()
-    tenant.sync(latte())
-    assert tenant.sync(latte(is_active=False)).items.hidden == 1
-    assert tenant.item("LAT-L")["visible"] == 0
-
-
 def test_the_external_image_url_is_refreshed_and_removed_with_the_provider(tenant: SyncedTenant) -> None:
     tenant.sync(latte())
     assert tenant.sync(latte(external_image_url="https://cdn.example/new.jpg")).items.image_urls_changed == 1

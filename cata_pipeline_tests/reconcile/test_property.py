@@ -546,15 +546,20 @@ def empty_tables(tenant: SyncedTenant) -> None:
 
 def forbid_writes(tenant: SyncedTenant, table: str) -> None:
     if tenant.engine.dialect.name == "postgresql":
-        tenant.edit(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
+        tenant.edit(
+            "CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE 'cancelled' USING ERRCODE = 'query_canceled'; END $$"
+        )
+        tenant.edit(f"CREATE TRIGGER broken BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION broken()")
         return
+    interrupted = "SIGNAL SQLSTATE '70100' SET MYSQL_ERRNO = 1317, MESSAGE_TEXT = 'cancelled'"
     for event in ("INSERT", "UPDATE"):
-        tenant.edit(f"CREATE TRIGGER broken_{event} BEFORE {event} ON {table} FOR EACH ROW SIGNAL SQLSTATE '45000'")
+        tenant.edit(f"CREATE TRIGGER broken_{event} BEFORE {event} ON {table} FOR EACH ROW {interrupted}")
 
 
 def permit_writes(tenant: SyncedTenant, table: str) -> None:
     if tenant.engine.dialect.name == "postgresql":
-        tenant.edit(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS broken")
+        tenant.edit(f"DROP TRIGGER IF EXISTS broken ON {table}")
         return
     for event in ("INSERT", "UPDATE"):
         tenant.edit(f"DROP TRIGGER IF EXISTS broken_{event}")

@@ -4,10 +4,10 @@ The order of steps, the session and its errors live here; `schema` reads the rea
 `load` the bulk load's text. Rows are locked in key order, and a row that does not change is neither locked nor written.
 """
 
-import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,37 +18,57 @@ import pymysql
 from pymysql.constants import ER
 from sqlalchemy.engine import URL
 
-from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.errors import DatabaseError
+from cata_pipeline.reconcile import changes as change_file
 from cata_pipeline.reconcile.contract import ActualTable, BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
+from cata_pipeline.reconcile.isolation import ALL_ROWS, RowRefusedError, write_isolated
 from cata_pipeline.reconcile.mysql.load import insert_statements, load_file_statement, write_load_file
 from cata_pipeline.reconcile.mysql.schema import read_schema
 from cata_pipeline.reconcile.mysql.statements import TableStatements
 from cata_pipeline.reconcile.policy import Kind
-from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
-from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
-from cata_pipeline.reconcile.stage import beyond_basic_plane
+from cata_pipeline.reconcile.report import ChildCounts, ItemCounts
+from cata_pipeline.reconcile.session import (
+    COMMITTED,
+    COMMITTING,
+    UNTOUCHED,
+    Applied,
+    JudgeRefused,
+    LostRaceError,
+    RefusedRows,
+    VanishedRowError,
+    alike,
+    shown,
+)
+from cata_pipeline.reconcile.stage import RejectedRow, StagedTable, beyond_basic_plane, folded_rivals
 from cata_pipeline.tenants.connections import connect_mysql
 
 _LOCK_NOWAIT = 3572  # MySQL's own answer to NOWAIT; MariaDB calls it a lock wait timeout
 _LOST_RACES = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, _LOCK_NOWAIT})
 
-# The wait for a row, and the one for a table that somebody alters: MySQL's own default for the latter is a year.
-_SESSION = """
-SET SESSION sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
-    innodb_lock_wait_timeout = 2, lock_wait_timeout = 2
-"""
-_STATEMENT_TIMEOUT = {True: "SET SESSION max_statement_time = 600", False: "SET SESSION max_execution_time = 600000"}
+# The wait for a row, and the one for a table that is being altered: MySQL's own default for the latter is a year.
+_WAITING = "innodb_lock_wait_timeout = 2, lock_wait_timeout = 2"
+_OWN_SETTINGS = {
+    True: "max_statement_time = 600, check_constraint_checks = 1",
+    False: "max_execution_time = 600000",
+}
+_ISOLATION = "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
 # An INSERT knows no NOWAIT: it waits for a merchant's row of the same key, and for the parent's row. MySQL takes no 0.
 _INSERT_WAIT = "SET SESSION innodb_lock_wait_timeout = {}"
 _IMPATIENT_SECONDS = {True: 0, False: 1}
 _PATIENT_SECONDS = 2
-_ISOLATION = "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
 
-_MAX_ROUNDS = 5
+# Errors that are about the session, the server or the statement, and so about no single row.
+_NOT_A_ROW = frozenset(
+    {
+        *range(2000, 3000),  # the client's own
+        1021, 1030, 1034, 1037, 1038, 1040, 1041, 1053, 1114, 1153, 1180, 1194, 1197, 1206, 1317, 1878, 1969, 3024,
+        1044, 1045, 1142, 1143, 1227, 1290, 1370, 1836, 1792, 1207, 1665, 1785, 1927, 3098, 3100, 3101,
+        1046, 1049, 1051, 1054, 1064, 1109, 1146, 1412, 1615, 1105,
+    }
+)  # fmt: skip
 
-_ALIKE = "the column's collation takes them for equal"
+_MOST_ROUNDS = 5
 
 
 class MysqlSession:
@@ -58,9 +78,10 @@ class MysqlSession:
         self._url = url
         self._run_id = run_id
         self._tables: tuple[TableStatements, ...] = ()
-        self._collisions = Collisions()
-        self._staged = 0, 0  # items, and writable ones
+        self._rejections: tuple[RejectedRow, ...] = ()
+        self._loaded_items = 0
         self._planned_rows = 0
+        self._outdated = False
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -78,12 +99,17 @@ class MysqlSession:
                 f"The tenant database {shown(self._url)} cannot be reached: {_first_line(error)}."
                 " Check its URL and that it runs."
             ) from error
+        try:
+            self._begin()
+        except BaseException:
+            self._connection.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
         [(version,)] = self._rows("SELECT VERSION()")
         self._mariadb = "mariadb" in version.lower()
-        self._execute(_SESSION)
-        self._execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        self._execute(_STATEMENT_TIMEOUT[self._mariadb])
-        return self
+        self._execute(f"SET SESSION {_WAITING}, {_OWN_SETTINGS[self._mariadb]}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -99,18 +125,17 @@ class MysqlSession:
         found = self._numbers("SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM `{t.stored_name}`)" for t in tables))
         return {table.name for table, holds in zip(tables, found, strict=True) if holds}
 
-    def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
-        """Load the staged rows into temporary tables, numbered in key order."""
-        self._tables = tuple(TableStatements(bound, contract, mariadb=self._mariadb) for bound in contract.tables)
+    def stage(self, contract: Contract, tables: Mapping[str, StagedTable]) -> None:
+        """Load the staged rows into temporary tables."""
+        self._tables = tuple(
+            TableStatements(bound, contract, tables[bound.name], mariadb=self._mariadb) for bound in contract.tables
+        )
         [(local_infile, largest)] = self._rows("SELECT @@local_infile, @@max_allowed_packet")
         for table in self._tables:
-            rows = _storable(tables[table.name], table.key_columns)
+            rows = _storable(table.staged.rows.select(table.loaded), table.bound)
             if not table.has_parent:
-                self._staged = rows.num_rows, pc.sum(rows["writable"]).as_py() or 0
+                self._loaded_items = rows.num_rows
             self._execute(table.create_stage(rows.schema))
-            if table.has_parent:  # a snapshot's items are in key order already
-                rows = rows.sort_by([(key, "ascending") for key in table.keys])
-            rows = rows.add_column(0, "n", pa.array(np.arange(1, rows.num_rows + 1), pa.int32()))
             if local_infile:
                 self._load_file(table.stage, rows)
             else:
@@ -120,27 +145,24 @@ class MysqlSession:
 
     def plan(self, *, received: int, rejected: int) -> PlanCounts:
         """Find the rows that would really change, without locking any, and count what the guards judge."""
-        unmatched = 0
         for table in self._tables:
             self._execute(table.plan_statement())
-            if not table.has_parent:
-                unmatched = self._number(table.count_unmatched())
-            self._refuse_collisions(table)
+            self._reject_what_cannot_be_inserted(table)
         for table in self._tables:
             for statement in table.outcome_statements():
                 self._execute(statement)
         self._planned_rows = sum(
             self._number(statement) for table in self._tables for statement in (table.count_plan(), table.count_hides())
         )
-        items = self._tables[0]
+        items, *children = self._tables
         tenant_items, visible, named = self._numbers(items.totals())
-        all_staged, writable = self._staged
-        known = all_staged - unmatched
-        inserts, updates, hides, renames, unpictures, recategorizes = self._numbers(items.plan_counts())
+        unmatched, inserts, updates, hides, renames, unpictures, recategorizes = self._numbers(items.plan_counts())
+        known = self._loaded_items - unmatched
+        refused = sum(row.is_item for row in self._rejections)
         return PlanCounts(
             received=received,
-            rejected=rejected + len(self._collisions.items),
-            staged=writable - len(self._collisions.items),
+            rejected=rejected + refused,
+            staged=(pc.sum(items.staged.rows["writable"]).as_py() or 0) - refused,
             tenant_items=tenant_items,
             tenant_visible=visible,
             known=known,
@@ -151,17 +173,33 @@ class MysqlSession:
             renames=renames,
             unpictures=unpictures,
             recategorizes=recategorizes,
-            visible_children=sum(self._number(table.count_visible()) for table in self._tables[1:]),
+            visible_children=sum(self._number(table.count_visible()) for table in children),
             child_hides=sum(
                 self._number(statement)
-                for table in self._tables[1:]
+                for table in children
                 for statement in (table.count_hides(), table.count_deactivated())
             ),
         )
 
-    def collisions(self) -> Collisions:
-        """Staged rows that the plan left out, because the unique key takes them for another row."""
-        return self._collisions
+    def _reject_what_cannot_be_inserted(self, table: TableStatements) -> None:
+        """Take new rows out of the plan that lack a value, or whose key the unique key takes for another row's."""
+        reasons: dict[int, str] = {}
+        if table.staged.not_insertable:
+            planned = set(self._column(table.insertions()))
+            reasons |= {n: reason for n, reason in table.staged.not_insertable.items() if n in planned}
+        reasons |= {n: alike(own, other, stored=True) for n, own, other in self._rows(table.taken())}
+        if folded_rivals(table.staged):
+            rivals = self._rows(table.rivals())
+            reasons |= {n: alike(own, other, stored=False) for n, own, other in rivals if n not in reasons}
+        if reasons:
+            self._execute(table.refuse(), [list(reasons)])
+            self._rejections += tuple(table.staged.rejected(n, reason) for n, reason in sorted(reasons.items()))
+        if table.has_parent and self._rejections:
+            self._execute(table.refuse_children())
+
+    def rejections(self) -> tuple[RejectedRow, ...]:
+        """The new rows that the plan left out; its `rejected` counts the items among them already."""
+        return self._rejections
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
         """What applying the plan would do, judged on the rows as they are now."""
@@ -173,119 +211,153 @@ class MysqlSession:
 
     def stale_codes(self, limit: int) -> tuple[str, ...]:
         """Item codes of the tenant that the snapshot does not name, in order."""
-        return tuple(code for (code,) in self._rows(self._tables[0].stale_codes(), [limit]))
+        items = self._tables[0]
+        self._execute(items.index_stage())
+        return tuple(code for (code,) in self._rows(items.stale_codes(), [limit]))
 
     @property
     def has_changes(self) -> bool:
         """Whether the plan would write any row."""
         return self._planned_rows > 0
 
-    def apply(self, *, patient: bool, before_commit: Callable[[], None]) -> tuple[ItemCounts, ChildCounts]:
+    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: Callable[[], None]) -> Applied:
         """Write the plan in one transaction, changed rows only, in key order.
 
         Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
-        the lock timeout. `before_commit` is called after the last write.
+        the lock timeout. `judge_refused` is called whenever the database refused one more row, `before_commit` after
+        the last write.
         """
         if {level for _, level in self._rows(_ISOLATION)} != {"READ-COMMITTED"}:
             raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
         self._execute(_INSERT_WAIT.format(_PATIENT_SECONDS if patient else _IMPATIENT_SECONDS[self._mariadb]))
-        with self._transaction():
-            for table in self._tables:
-                self._apply(table, "FOR UPDATE" if patient else "FOR UPDATE NOWAIT")
-            counts = self._counts()
-            before_commit()
-        return counts
+        for attempt in range(1, _MOST_ROUNDS + 1):
+            refused = RefusedRows(judge_refused)
+            try:
+                with self._transaction():
+                    self._write("" if patient else "NOWAIT", refused.add)
+                    counts = self._counts()
+                    before_commit()
+                break
+            except LostRaceError as error:
+                self._outdated = True
+                if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
+                    raise
+        return Applied(*counts, tuple(refused.rows))
 
-    def changes(self) -> Iterator[Change]:
-        """Every change of the last `apply` or `planned`: items first, updates before insertions, in key order."""
+    def _write(self, waiting: str, refuse: Callable[[RejectedRow], None]) -> None:
+        """Insert first, so that no stored row is locked while an insertion may wait; then lock, update and hide."""
+        if self._outdated:
+            for table in self._tables:
+                for statement in table.refresh_statements():
+                    self._execute(statement)
         for table in self._tables:
-            own, width = table.keys[1:], len(table.keys)
-            for row in self._pages(table.updated_page()):
-                key, values = _key(own, row[1:width]), row[width:]
-                before, after = values[: len(table.written)], values[len(table.written) :]
-                told = zip(table.written, before, after, strict=True)
-                for column, old, new in sorted(told, key=lambda change: change[0].name):
-                    if old != new:
-                        yield Change(
-                            table.name, "updated", row[0], key, column.name, _text(column, old), _text(column, new)
-                        )
-            for row in self._pages(table.hidden_page()):
-                yield Change(table.name, "hidden", row[0], _key(own, row[1:]), "visible", "true", "false")
-            for row in self._pages(table.inserted_page()):
-                key = _key(own, row[1:width])
-                yield Change(table.name, "inserted", row[0], key, None, None, _row_json(table.written, row[width:]))
+            self._insert(table, waiting, refuse)
+        for table in self._tables:
+            expected = self._number(table.count_updates())
+            if expected and self._execute(table.keep_before(f"FOR UPDATE {waiting}")) != expected:
+                raise VanishedRowError("a row that was deleted or renamed")
+            if expected:
+                self._execute(table.decide_after())
+                self._isolated(table.update(), table.updates(), table.forget_update(), table.staged.rejected, refuse)
+            if table.has_parent:
+                self._execute(table.keep_hidden(f"FOR UPDATE {waiting}"))
+                hide_rejected = partial(self._hide_rejected, table)
+                self._isolated(table.hide(), table.hidings(), table.forget_hiding(), hide_rejected, refuse)
+
+    def _insert(self, table: TableStatements, waiting: str, refuse: Callable[[RejectedRow], None]) -> None:
+        if not self._number(table.count_insertions()):
+            return
+        if table.has_parent:
+            self._execute(table.forget_orphans())
+        if not self._mariadb:
+            self._lock_what_insertions_need(table, waiting)
+        statements = [table.insert(omitted) for omitted in table.staged.omissions(table.defaulted)]
+
+        def write(first: int, last: int) -> int:
+            return self._write_rows(statements, first, last)
+
+        def refused(number: int, reason: str) -> None:
+            self._execute(table.refuse(), [[number]])
+            refuse(table.staged.rejected(number, reason))
+
+        try:
+            write(*ALL_ROWS)
+        except RowRefusedError:
+            # A merchant may have inserted one of these keys: such a row exists now and is updated like any other.
+            self._execute(table.adopt_existing())
+            write_isolated(write, lambda: self._column(table.insertions()), refused)
+        if table.has_children:
+            self._execute(table.note_inserted_parents())
+
+    def _lock_what_insertions_need(self, table: TableStatements, waiting: str) -> None:
+        """Find out without waiting whether an INSERT would wait: on MySQL it does so for a second at least.
+
+        A merchant who then saves a row that this sync holds would be the victim of a deadlock.
+        """
+        if table.has_parent:
+            self._execute(table.lock_parents(waiting))
+        if self._rows(table.lock_keys_to_insert(waiting)):
+            self._execute(table.adopt_existing())
+
+    def _hide_rejected(self, table: TableStatements, number: int, reason: str) -> RejectedRow:
+        [(parent_number, *own)] = self._rows(table.hide_keys(), [number])
+        return self._parent(table).staged.rejected(parent_number, reason).child(table.bound.table, own)
+
+    def _parent(self, table: TableStatements) -> TableStatements:
+        return next(above for above in self._tables if above.bound.table is table.bound.table.parent)
+
+    def _isolated(
+        self,
+        statement: str,
+        numbers: str,
+        forget: str,
+        rejected: Callable[[int, str], RejectedRow],
+        refuse: Callable[[RejectedRow], None],
+    ) -> None:
+        def refused(number: int, reason: str) -> None:
+            self._execute(forget, [number])
+            refuse(rejected(number, reason))
+
+        write_isolated(
+            lambda first, last: self._write_rows([statement], first, last), lambda: self._column(numbers), refused
+        )
+
+    def _write_rows(self, statements: Sequence[str], first: int, last: int) -> int:
+        """Write the rows of a range; returns how many. Raises `RowRefusedError` with none of them written."""
+        self._execute("SAVEPOINT cata_rows")
+        try:
+            with self._connection.cursor() as cursor:
+                return sum(cursor.execute(statement, [first, last]) for statement in statements)
+        except (pymysql.MySQLError, OSError) as error:
+            code = error.args[0] if error.args else None
+            if code is None or code in _LOST_RACES or code in _NOT_A_ROW:
+                raise self._translated(error) from error
+            self._execute("ROLLBACK TO SAVEPOINT cata_rows")
+            raise RowRefusedError(_first_line(error)) from error
+
+    def changes(self) -> Iterator[pa.Table]:
+        """Every change of the last `apply` or `planned`, table by table: updates, hidden children, insertions."""
+        for table in self._tables:
+            for rows in self._pages(table.updated_page()):
+                if values := list(_changed_values(table.bound.written, rows)):
+                    yield change_file.updated(table.staged, values)
+            if table.has_parent:
+                for rows in self._pages(table.hidden_page()):
+                    yield change_file.hidden(table.staged, self._parent(table).staged, [row[1:] for row in rows])
+            inserted = np.array(self._column(table.insertions()), dtype=np.int64)
+            yield from change_file.inserted(table.bound, table.staged, inserted)
 
     def _load_file(self, stage: str, rows: pa.Table) -> None:
         with tempfile.NamedTemporaryFile(prefix="cata-stage-") as file:
             write_load_file(rows, file)
             loaded = self._execute(load_file_statement(stage, rows.column_names), [file.name])
-        # LOCAL turns errors into warnings: a text that was cut must not go on as if it were the provider's.
-        warnings = self._rows("SHOW WARNINGS LIMIT 1")
-        if warnings or loaded != rows.num_rows:
-            reason = str(warnings[0][2]) if warnings else f"it took {loaded} of {rows.num_rows} rows"
+        # LOCAL turns errors into warnings: a text that was cut must not go on as if it were the provider's. They are
+        # counted even where the server keeps none of them.
+        warned = self._number("SELECT @@warning_count")
+        if warned or loaded != rows.num_rows:
+            warnings = self._rows("SHOW WARNINGS LIMIT 1")
+            reason = str(warnings[0][2]) if warnings else f"{loaded} of {rows.num_rows} rows, {warned} warnings"
             raise DatabaseError(f"The tenant database did not load the staged rows as they are: {reason}.")
-
-    def _refuse_collisions(self, table: TableStatements) -> None:
-        """Take rows out of the plan that the unique key cannot tell from a stored row, or from each other."""
-        refused = [
-            (number, code, f"{own!r} cannot be stored beside the stored {other!r}: {_ALIKE}")
-            for number, code, own, other in self._rows(table.taken())
-        ] + [
-            (number, code, f"{own!r} cannot be stored beside {other!r} of the same snapshot: {_ALIKE}")
-            for number, code, own, other in self._rows(table.rivals())
-        ]
-        if refused:
-            self._execute(table.refuse([number for number, _, _ in refused]))
-            below = {table.bound.table}
-            for child in self._tables:
-                if child.bound.table.parent in below:
-                    self._execute(child.refuse_children())
-                    below.add(child.bound.table)
-        self._execute(table.forget_refused())
-        found = self._collisions
-        if not table.has_parent:
-            rejections = tuple(Rejection(None, code, reason) for _, code, reason in sorted(refused))
-            self._collisions = Collisions(rejections, found.children)
-        else:
-            self._collisions = Collisions(found.items, found.children + len(refused))
-
-    def _apply(self, table: TableStatements, locking: str) -> None:
-        for _ in range(_MAX_ROUNDS):
-            self._execute(table.keep_before(locking))
-            for statement in table.settle_locked():
-                self._execute(statement)
-            duplicate = self._insert(table)
-            if duplicate is None:
-                break
-            # A merchant inserted one of these keys meanwhile: those rows exist now and are updated like any other.
-            if not self._execute(table.adopt_existing()):
-                raise duplicate
-        else:
-            raise DatabaseError(f"Rows of {table.name} keep appearing and vanishing. Nothing was written. Sync again.")
-        self._execute(table.decide_after())
-        self._execute(table.update())
-        self._execute(table.keep_hidden(locking))
-        self._execute(table.hide())
-
-    def _insert(self, table: TableStatements) -> Exception | None:
-        """Insert what the plan says; returns the error when one of the keys exists by now, with none inserted."""
-        wanted = self._number(table.count_insertions())
-        if not wanted:
-            return None
-        try:
-            with self._connection.cursor() as cursor:
-                inserted: int = cursor.execute(table.insert())
-        except (pymysql.MySQLError, OSError) as error:
-            translated = self._translated(error)
-            if error.args and error.args[0] == ER.DUP_ENTRY:
-                return translated
-            raise translated from error
-        orphans = self._execute(table.forget_orphans()) if inserted < wanted and table.has_parent else 0
-        if inserted + orphans != wanted:
-            raise DatabaseError(
-                f"{table.name} took {inserted} of {wanted} new rows. A trigger is in the way. Nothing was written."
-            )
-        return None
 
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
         items, *children = self._tables
@@ -309,13 +381,15 @@ class MysqlSession:
                 self._connection.rollback()
             raise
 
-    def _pages(self, statement: str) -> Iterator[tuple[Any, ...]]:
-        """Rows of a statement that takes the last number seen, without that number."""
+    def _pages(self, statement: str) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Pages of rows of a statement that takes the last number seen, which is each row's first value."""
         last = 0
         while page := self._rows(statement, [last]):
-            for row in page:
-                yield row[1:]
+            yield page
             last = page[-1][0]
+
+    def _column(self, statement: str) -> list[int]:
+        return [number for (number,) in self._rows(statement)]
 
     def _execute(self, statement: str | bytes, parameters: list[Any] | None = None) -> int:
         rowcount: int = self._run(statement, parameters, lambda cursor: cursor.rowcount)
@@ -351,10 +425,10 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0].rstrip(".")
 
 
-def _storable(rows: pa.Table, key_columns: Mapping[str, BoundColumn]) -> pa.Table:
+def _storable(rows: pa.Table, bound: BoundTable) -> pa.Table:
     """The rows whose keys the tenant's columns can hold: no stored row can be named by any other."""
-    for key, column in key_columns.items():
-        actual = column.actual
+    for column in bound.keys:
+        key, actual = column.column.source, column.actual
         if actual.max_characters is not None:
             rows = rows.filter(pc.less_equal(pc.utf8_length(rows[key]), actual.max_characters))
         if actual.basic_plane_only:
@@ -362,27 +436,19 @@ def _storable(rows: pa.Table, key_columns: Mapping[str, BoundColumn]) -> pa.Tabl
     return rows
 
 
-def _key(names: tuple[str, ...], values: Sequence[Any]) -> str | None:
-    return json.dumps(list(values), ensure_ascii=False) if names else None
+def _changed_values(
+    columns: Sequence[BoundColumn], rows: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[int, str, str | None, str | None]]:
+    """Number, column, old and new value of what differs; a row is its number, all old and then all new values."""
+    places = sorted(range(len(columns)), key=lambda place: columns[place].name)
+    for number, *values in rows:
+        for place in places:
+            column, old, new = columns[place], values[place], values[len(columns) + place]
+            if old != new:
+                yield number, column.name, _text(column, old), _text(column, new)
 
 
 def _text(column: BoundColumn, value: Any) -> str | None:
     if value is None:
         return None
     return ("true" if value else "false") if column.column.kind is Kind.BOOLEAN else str(value)
-
-
-def _row_json(columns: Sequence[BoundColumn], values: Sequence[Any]) -> str:
-    """The values of an inserted row, as PostgreSQL's jsonb would print them."""
-    row = {column.name: _json_value(column, value) for column, value in zip(columns, values, strict=True)}
-    return json.dumps(dict(sorted(row.items(), key=lambda pair: (len(pair[0]), pair[0]))), ensure_ascii=False)
-
-
-def _json_value(column: BoundColumn, value: Any) -> Any:
-    if value is None:
-        return None
-    if column.column.kind is Kind.BOOLEAN:
-        return bool(value)
-    if column.column.kind is Kind.JSON:
-        return json.loads(value)
-    return float(value) if column.column.kind is Kind.DECIMAL else value

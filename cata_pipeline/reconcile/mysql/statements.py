@@ -5,20 +5,21 @@ Nothing is executed here. What holds throughout:
 - Texts are compared as bytes: the usual collations take `latte`, `Latte ` and `Latté` for `Latte`. Keys are joined
   under the column's own collation, so that its index is used, and compared as bytes besides.
 - MySQL opens a temporary table once a statement, so no statement names one twice.
-- Staged rows are numbered in key order, and rows are locked in that order.
+- Staged rows are numbered (`n`) in the order in which rows are locked, and a child names its parent's row by number
+  (`parent_n`).
 
-Aliases: s staged, t target, p plan, b before, a after, h to hide, x hidden, u0 u1 the target's parents upwards, sp si
-the staged parent and item.
+Aliases: s staged, t target, p plan, pp sp the parent's plan and stage, u the target's parent, b before, a after, h to
+hide, x hidden.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import cast
 
 import pyarrow as pa
 
 from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
-from cata_pipeline.reconcile.lineage import lineage
-from cata_pipeline.reconcile.policy import Kind, Rule
+from cata_pipeline.reconcile.policy import ITEMS, Kind, Rule
+from cata_pipeline.reconcile.stage import StagedTable
 
 _TEXT_TYPES = ("varchar", "char", "tinytext", "text", "mediumtext", "longtext", "enum")
 _STAGED_TYPES = {
@@ -27,24 +28,21 @@ _STAGED_TYPES = {
     pa.int32(): "int",
 }
 CHANGES_A_PAGE = 10_000
+UPDATE, INSERT = 1, 2
+"""What the plan does with a staged row; 0 is nothing."""
 
 
 class TableStatements:
-    """The statements for one table of a tenant database; the outcome stays in temporary tables of the session.
+    """The statements for one table of a tenant database; the outcome stays in temporary tables of the session."""
 
-    `contract` is there for the parents: a child row is known by their keys too.
-    """
-
-    def __init__(self, bound: BoundTable, contract: Contract, *, mariadb: bool) -> None:
+    def __init__(self, bound: BoundTable, contract: Contract, staged: StagedTable, *, mariadb: bool) -> None:
         self.name = bound.name
-        origin = lineage(bound, contract, "`")
-        self._above, self._key_targets = origin.above, origin.key_targets
-        self._chain, self._parents = origin.chain, origin.parents
         self.bound = bound
+        self.staged = staged
         self.written = bound.written
-        self.keys = bound.table.keys
-        self.key_columns = {column.column.source: column for table in (bound, *self._above) for column in table.keys}
-        self.stage, self._plan, self._hides, self._before, self._after, self._hidden = (
+        self._parent = next((table for table in contract.tables if table.table is bound.table.parent), None)
+        self.has_children = any(table.table.parent is bound.table for table in contract.tables)
+        self.stage, self.plan, self._hides, self._before, self._after, self._hidden = (
             f"`cata_{kind}_{self.name}`" for kind in ("stage", "plan", "hide", "before", "after", "hidden")
         )
         self._mariadb = mariadb
@@ -54,27 +52,36 @@ class TableStatements:
     @property
     def has_parent(self) -> bool:
         """Whether this is a structure table."""
-        return self.bound.table.parent is not None
+        return self._parent is not None
 
     @property
-    def _own_keys(self) -> tuple[str, ...]:
-        return tuple(column.source for column in self.bound.table.own_keys)
+    def loaded(self) -> list[str]:
+        """The staged columns that the statements read."""
+        needed = ["n", "writable", *(f"keeps_{source}" for source in self.staged.kept)]
+        needed += ["parent_n"] if self._parent else []
+        needed += ["is_parent"] if self.has_children else []
+        if self.has_children and self.bound.table is ITEMS:
+            needed += ["lists_modifiers", "lists_components"]
+        needed += [column.column.source for column in (*self.bound.keys, *self.written)]
+        return [name for name in self.staged.rows.column_names if name in needed]
 
     @property
-    def _parent_keys(self) -> tuple[str, ...]:
-        return self.keys[: -len(self._own_keys)]
+    def _key_types(self) -> dict[str, str]:
+        return {key.column.source: key.actual.type for key in self.bound.keys}
 
-    def _found(self, key: str, staged: str) -> str:
-        """A staged key equals the stored one under the column's collation, and therefore by its index."""
-        return f"{self._key_targets[key]} = {staged}.`{key}`"
+    @property
+    def _parent_plan(self) -> str:
+        assert self._parent is not None
+        return f"`cata_plan_{self._parent.name}`"
 
-    def _same(self, key: str, staged: str) -> str:
-        """A staged key equals the stored one byte for byte."""
-        found = self._found(key, staged)
-        column = self.key_columns[key]
-        if not _is_text(column):
-            return found
-        return f"{found} AND {self._exactly(self._key_targets[key], '=', f'{staged}.`{key}`', column)}"
+    @property
+    def _parent_column(self) -> str:
+        column = self.bound.table.parent_column
+        assert column is not None
+        return _stored("t", self.bound, column.name)
+
+    def _joined_parent(self) -> str:
+        return f"STRAIGHT_JOIN {self._parent_plan} pp ON pp.`n` = s.`parent_n`" if self._parent else ""
 
     def _exactly(self, left: str, operator: str, right: str, column: BoundColumn) -> str:
         """A comparison of two texts byte for byte; `column` is where they are, or are to be, stored.
@@ -86,11 +93,30 @@ class TableStatements:
             return f"{left} COLLATE utf8mb4_nopad_bin {operator} {right}"
         return f"{_bytes(left)} {operator} {_bytes(right)}"
 
-    def _all_same(self, keys: tuple[str, ...], staged: str = "s") -> str:
-        return " AND ".join(self._same(key, staged) for key in keys)
+    def _found_by_key(self) -> str:
+        """The unique key takes the staged row (s) for the stored one (t): the condition its index serves."""
+        own = [f"t.`{key.stored_name}` = s.`{key.column.source}`" for key in self.bound.keys]
+        return " AND ".join([*([f"{self._parent_column} = pp.`target_id`"] if self._parent else []), *own])
 
-    def _key_list(self, alias: str) -> str:
-        return ", ".join(f"{alias}.`{key}`" for key in self.keys)
+    def _own_keys_same(self) -> str:
+        """The own keys are the same, byte for byte."""
+        return " AND ".join(
+            self._exactly(f"t.`{key.stored_name}`", "=", f"s.`{key.column.source}`", key)
+            if _is_text(key)
+            else f"t.`{key.stored_name}` = s.`{key.column.source}`"
+            for key in self.bound.keys
+        )
+
+    def _respelled(self) -> str:
+        """The own keys differ in their bytes, although the unique key takes them for equal."""
+        return " OR ".join(
+            self._exactly(f"t.`{key.stored_name}`", "<>", f"s.`{key.column.source}`", key)
+            for key in self.bound.keys
+            if _is_text(key)
+        )
+
+    def _matching(self) -> str:
+        return f"{self._found_by_key()} AND {self._own_keys_same()}"
 
     @property
     def _columns(self) -> str:
@@ -102,37 +128,33 @@ class TableStatements:
         return cast("BoundColumn", self.bound.column("visible"))
 
     def create_stage(self, schema: pa.Schema) -> str:
-        """The table that staged rows are loaded into, numbered by `n`; keys have the target's own types."""
+        """The table that staged rows are loaded into; keys have the target's own types."""
         columns = ", ".join(
-            f"`{field.name}` {self.key_columns[field.name].actual.type} NOT NULL"
-            if field.name in self.key_columns
-            else f"`{field.name}` {_STAGED_TYPES[field.type]}"
+            f"`{field.name}` {self._key_types[field.name]} NOT NULL"
+            if field.name in self._key_types
+            else f"`{field.name}` {_STAGED_TYPES[field.type]}{' PRIMARY KEY' if field.name == 'n' else ''}"
             for field in schema
         )
-        return f"""
-            CREATE TEMPORARY TABLE {self.stage} (
-                `n` int unsigned NOT NULL PRIMARY KEY, {columns}, KEY (`item_code`)) ENGINE = InnoDB"""
+        return f"CREATE TEMPORARY TABLE {self.stage} ({columns}) ENGINE = InnoDB"
 
     def plan_statement(self) -> str:
-        """The plan: rows to insert (no `target_id`) or update, and those whose key another stored row holds."""
-        respelled = " OR ".join(
-            self._exactly(self._key_targets[key], "<>", f"s.`{key}`", self.key_columns[key])
-            for key in self._own_keys
-            if _is_text(self.key_columns[key])
-        )
-        collides = f"({self._id} IS NOT NULL AND ({respelled or 'FALSE'}))"
-        on = " AND ".join(
-            [
-                *(self._same(key, "s") for key in self._parent_keys),
-                *(self._found(key, "s") for key in self._own_keys),
-            ]
-        )
+        """The plan: rows to write, rows that name no stored one, and rows whose key another stored row holds.
+
+        That of parents and children holds all rows, because children find their parents in it, and those that are not
+        listed any more are what it lacks. `held_by` is the row that the unique key finds, `target_id` the row itself.
+        """
+        respelled = f"({self._id} IS NOT NULL AND ({self._respelled() or 'FALSE'}))"
+        differs = self._differs_any("t")
+        whole = self.has_children or self.has_parent
+        chosen = "" if whole else f"WHERE {self._id} IS NULL OR {respelled} OR (s.`writable` AND ({differs}))"
+        index = ", KEY (`held_by`)" if self.has_parent else ""
         return f"""
-            CREATE TEMPORARY TABLE {self._plan} (
-                PRIMARY KEY (`n`), `locked` tinyint NOT NULL DEFAULT 0) ENGINE = InnoDB
-            SELECT s.`n`, {self._id} AS `target_id`, {collides} AS `collides`
-            FROM {self.stage} s LEFT JOIN {self._chain} ON {on}
-            WHERE {self._id} IS NULL OR {collides} OR (s.`writable` AND ({self._differs("t")}))"""
+            CREATE TEMPORARY TABLE {self.plan} (
+                PRIMARY KEY (`n`), `action` tinyint NOT NULL{index}) ENGINE = InnoDB
+            SELECT s.`n`, IF({respelled}, NULL, {self._id}) AS `target_id`, {self._id} AS `held_by`,
+                   CASE WHEN NOT s.`writable` OR {respelled} THEN 0 WHEN {self._id} IS NULL THEN {INSERT}
+                        WHEN {differs} THEN {UPDATE} ELSE 0 END AS `action`
+            FROM {self.stage} s {self._joined_parent()} LEFT JOIN {self._target} t ON {self._found_by_key()} {chosen}"""
 
     def outcome_statements(self) -> Iterator[str]:
         """Temporary tables with the children to hide, and room for the outcome."""
@@ -141,102 +163,86 @@ class TableStatements:
             yield f"""
                 CREATE TEMPORARY TABLE {table} (PRIMARY KEY (`n`)) ENGINE = InnoDB
                 SELECT p.`n`, {self._id} AS `target_id`, {self._columns}
-                FROM {self._plan} p JOIN {self._target} t ON {self._id} = p.`target_id` WHERE FALSE"""
+                FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.`target_id` WHERE FALSE"""
         yield f"""
             CREATE TEMPORARY TABLE {self._hidden} (PRIMARY KEY (`n`)) ENGINE = InnoDB
             SELECT h.`n`, h.`target_id` FROM {self._hides} h WHERE FALSE"""
 
     def _create_hides(self) -> str:
-        keys = ", ".join(f"{target} AS `{key}`" for key, target in self._key_targets.items())
-        order = ", ".join(_bytes(self._key_targets[key]) for key in self.keys)
+        """Visible children that their present parent, which lists such children, no longer names.
+
+        A child whose code is only respelled cannot be stored beside its old self, so it is not hidden either.
+        """
+        keys = ", ".join(f"t.`{key.stored_name}` AS `{key.column.source}`" for key in self.bound.keys)
         head = f"""
             CREATE TEMPORARY TABLE {self._hides} (
                 `n` int unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE = InnoDB
-            SELECT {keys}, {self._id} AS `target_id`"""
-        parent = self.bound.table.parent
-        if parent is None:
-            return f"{head} FROM {self._chain} WHERE FALSE"
-        listed = self.bound.table.listed_by
-        parent_stage = f"`cata_stage_{parent.name}`"
-        if parent.parent is None:
-            listing = f"JOIN {parent_stage} sp ON {self._all_same(parent.keys, 'sp')} AND sp.`{listed}`"
-            both_writable = ""
-        else:
-            listing = f"""
-                JOIN {parent_stage} sp ON {self._all_same(parent.keys, "sp")}
-                JOIN `cata_stage_items` si ON {self._same("item_code", "si")} AND si.`{listed}`"""
-            both_writable = " AND si.`writable`"
-        # A child whose code is only respelled cannot be stored beside its old self, so it is not hidden either.
-        matching = " AND ".join(
-            [
-                *(self._same(key, "s") for key in self._parent_keys),
-                *(self._found(key, "s") for key in self._own_keys),
-            ]
-        )
-        return f"""{head}
-            FROM {self._chain}
-            {listing}
-            WHERE {_is_true("t", self._visible)} AND sp.`writable`{both_writable}
-              AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {matching})
-            ORDER BY {order}"""
-
-    def count_unmatched(self) -> str:
-        """Staged rows that name no stored row."""
-        return f"SELECT COUNT(*) FROM {self._plan} WHERE `target_id` IS NULL OR `collides`"
+            SELECT STRAIGHT_JOIN {self._id} AS `target_id`, {keys}"""
+        if self._parent is None:
+            return f"{head} FROM {self._target} t WHERE FALSE"
+        listed = f"AND sp.`{self.bound.table.listed_by}`" if self._parent.table is ITEMS else ""
+        return f"""{head}, pp.`n` AS `parent_n`
+            FROM {self._parent_plan} pp JOIN `cata_stage_{self._parent.name}` sp ON sp.`n` = pp.`n`
+            JOIN {self._target} t ON {self._parent_column} = pp.`target_id`
+            LEFT JOIN {self.plan} p ON p.`held_by` = {self._id}
+            WHERE {_is_true("t", self._visible)} AND sp.`writable` {listed} AND p.`n` IS NULL ORDER BY pp.`n`"""
 
     def taken(self) -> str:
-        """Staged rows whose key is taken by a stored row of another spelling: number, item code, own key, theirs."""
-        shown = self._own_keys[0]
+        """Staged rows whose key is taken by a stored row of another spelling: number, own key, theirs."""
+        own = self.bound.keys[0]
         return f"""
-            SELECT s.`n`, s.`item_code`, s.`{shown}`, {self._key_targets[shown]}
-            FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n` JOIN {self._target} t ON {self._id} = p.`target_id`
-            WHERE p.`collides` AND s.`writable` ORDER BY s.`n`"""
+            SELECT s.`n`, s.`{own.column.source}`, t.`{own.stored_name}`
+            FROM {self.plan} p STRAIGHT_JOIN {self._target} t ON {self._id} = p.`held_by`
+            STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` WHERE p.`target_id` IS NULL AND s.`writable` ORDER BY s.`n`"""
 
     def rivals(self) -> str:
         """Of new rows whose keys are equal under the column's collation, all but the first: as `taken`."""
-        equals = ", ".join(
-            [
-                *(_bytes(f"s.`{key}`") for key in self._parent_keys),
-                *(f"s.`{key}`" for key in self._own_keys),
-            ]
-        )
-        shown = self._own_keys[0]
+        parent = ["s.`parent_n`"] if self._parent else []
+        equals = ", ".join([*parent, *(f"s.`{key.column.source}`" for key in self.bound.keys)])
+        shown = f"s.`{self.bound.keys[0].column.source}`"
         return f"""
-            SELECT `n`, `item_code`, `own`, `first` FROM (
-                SELECT s.`n`, s.`item_code`, s.`{shown}` AS `own`,
+            SELECT `n`, `own`, `first` FROM (
+                SELECT s.`n`, {shown} AS `own`,
                        ROW_NUMBER() OVER (PARTITION BY {equals} ORDER BY s.`n`) AS `place`,
-                       FIRST_VALUE(s.`{shown}`) OVER (PARTITION BY {equals} ORDER BY s.`n`) AS `first`
-                FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-                WHERE p.`target_id` IS NULL AND s.`writable`) AS `ranked`
+                       FIRST_VALUE({shown}) OVER (PARTITION BY {equals} ORDER BY s.`n`) AS `first`
+                FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n` WHERE p.`action` = {INSERT}) AS `ranked`
             WHERE `place` > 1 ORDER BY `n`"""
 
-    def refuse(self, numbers: list[int]) -> str:
-        """Mark staged rows as not writable."""
-        listed = ", ".join(str(number) for number in numbers)
-        return f"UPDATE {self.stage} SET `writable` = 0 WHERE `n` IN ({listed})"
+    def refuse(self) -> str:
+        """Take rows out of the plan; one parameter, their numbers."""
+        return f"UPDATE {self.plan} SET `action` = 0 WHERE `n` IN %s"
 
     def refuse_children(self) -> str:
-        """Mark staged rows whose parent is not writable alike."""
-        parent = self.bound.table.parent
-        assert parent is not None
-        equal = " AND ".join(
-            f"sp.`{key}` = s.`{key}`"
-            + (f" AND {_bytes(f'sp.`{key}`')} = {_bytes(f's.`{key}`')}" if _is_text(self.key_columns[key]) else "")
-            for key in parent.keys
-        )
+        """Take new rows out of the plan whose parent is neither there nor planned."""
         return f"""
-            UPDATE {self.stage} s JOIN `cata_stage_{parent.name}` sp ON {equal}
-            SET s.`writable` = 0 WHERE NOT sp.`writable`"""
-
-    def forget_refused(self) -> str:
-        """Take what is not writable out of the plan."""
-        return f"DELETE p FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n` WHERE NOT s.`writable`"
+            UPDATE {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
+            SET p.`action` = 0 WHERE p.`action` = {INSERT} AND pp.`target_id` IS NULL AND pp.`action` = 0"""
 
     def totals(self) -> str:
         """Items of the tenant, visible ones, and those that have a code."""
         visible = _is_true("t", self._visible)
-        code = self._key_targets["item_code"]
+        code = f"t.`{self.bound.keys[0].stored_name}`"
         return f"SELECT COUNT(*), COALESCE(SUM({visible}), 0), COUNT({code}) FROM {self._target} t"
+
+    def plan_counts(self) -> str:
+        """Rows without a stored one, insertions, updates, and of these: hides, renames, dropped images, categories."""
+        category = self.bound.column("category")
+        name = cast("BoundColumn", self.bound.column("original_name"))
+        image = cast("BoundColumn", self.bound.column("external_image_url"))
+        updated = f"p.`action` = {UPDATE}"
+        conditions = [
+            "p.`target_id` IS NULL",
+            f"p.`action` = {INSERT}",
+            updated,
+            f"{updated} AND {_is_true('t', self._visible)} AND NOT s.`is_active`",
+            f"{updated} AND {self._differ(name, 't')}",
+            f"{updated} AND {_length(_value('t', image))} > 0 AND {_length(self._new(image, 't'))} = 0",
+            f"{updated} AND {self._differ(category, 't')}" if category else "FALSE",
+        ]
+        sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
+        return f"""
+            SELECT {sums} FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
+            LEFT JOIN {self._target} t ON {self._id} = p.`target_id`"""
 
     def count_visible(self) -> str:
         """Visible rows."""
@@ -245,47 +251,128 @@ class TableStatements:
     def count_deactivated(self) -> str:
         """Visible rows that the plan hides because the provider calls them inactive."""
         return f"""
-            SELECT COUNT(*) FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
+            SELECT COUNT(*) FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
             JOIN {self._target} t ON {self._id} = p.`target_id`
-            WHERE {_is_true("t", self._visible)} AND NOT s.`is_active`"""
+            WHERE p.`action` = {UPDATE} AND {_is_true("t", self._visible)} AND NOT s.`is_active`"""
 
     def count_plan(self) -> str:
         """Rows to insert or update."""
-        return f"SELECT COUNT(*) FROM {self._plan}"
+        return f"SELECT COUNT(*) FROM {self.plan} WHERE `action` > 0"
 
     def count_hides(self) -> str:
         """Children to hide."""
         return f"SELECT COUNT(*) FROM {self._hides}"
 
-    def plan_counts(self) -> str:
-        """Insertions, updates, and of the updates: hides, renames, dropped pictures, changed categories."""
-        stored = f"{self._id} IS NOT NULL"
-        category = self.bound.column("category")
-        picture = _stored("t", self.bound, "external_image_url")
-        conditions = [
-            f"{self._id} IS NULL",
-            stored,
-            f"{stored} AND {_is_true('t', self._visible)} AND NOT s.`is_active`",
-            f"{stored} AND {self._differ(cast('BoundColumn', self.bound.column('original_name')), 't')}",
-            f"{stored} AND {_length(picture)} > 0 AND {_length('s.`external_image_url`')} = 0",
-            f"{stored} AND {self._differ(category, 't')}" if category else "FALSE",
-        ]
-        sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
-        return f"""
-            SELECT {sums} FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            LEFT JOIN {self._target} t ON {self._id} = p.`target_id`"""
+    def index_stage(self) -> str:
+        """Make staged rows findable by their key."""
+        return f"ALTER TABLE {self.stage} ADD KEY (`{self.bound.keys[0].column.source}`)"
 
     def stale_codes(self) -> str:
         """Item codes the snapshot does not name; one parameter, the limit."""
-        code = self._key_targets["item_code"]
+        code = f"t.`{self.bound.keys[0].stored_name}`"
         return f"""
             SELECT {code} FROM {self._target} t
-            WHERE {code} IS NOT NULL
-              AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._all_same(self.keys)})
+            WHERE {code} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._matching()})
             ORDER BY {_bytes(code)} LIMIT %s"""
 
+    def refresh_statements(self) -> Iterator[str]:
+        """Bring the plan in step with rows that were deleted, renamed or inserted since it was made."""
+        yield f"""
+            UPDATE {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
+            LEFT JOIN {self._target} t ON {self._id} = p.`target_id` AND {self._own_keys_same()}
+            SET p.`target_id` = NULL, p.`action` = {INSERT} WHERE p.`action` = {UPDATE} AND {self._id} IS NULL"""
+        yield self.adopt_existing()
+
+    def _set_targets(self, action: int, where: str = "TRUE") -> str:
+        return f"""
+            UPDATE {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
+            STRAIGHT_JOIN {self._target} t ON {self._matching()}
+            SET p.`target_id` = {self._id}, p.`action` = {action}
+            WHERE p.`action` = {INSERT} AND p.`target_id` IS NULL AND {where}"""
+
+    def adopt_existing(self) -> str:
+        """Plan insertions whose row exists by now as updates."""
+        return self._set_targets(UPDATE)
+
+    def note_inserted_parents(self) -> str:
+        """Give inserted rows that are the parents of others their target."""
+        return self._set_targets(INSERT, "s.`is_parent`")
+
+    def count_insertions(self) -> str:
+        """Rows to insert."""
+        return f"SELECT COUNT(*) FROM {self.plan} WHERE `action` = {INSERT}"
+
+    def insertions(self) -> str:
+        """The numbers of the rows to insert, in order."""
+        return f"SELECT `n` FROM {self.plan} WHERE `action` = {INSERT} ORDER BY `n`"
+
+    def lock_keys_to_insert(self, locking: str) -> str:
+        """Lock what already bears the key of a new row: MySQL's INSERT would wait for another transaction's."""
+        return f"""
+            SELECT {self._id} FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
+            STRAIGHT_JOIN {self._target} t ON {self._found_by_key()} WHERE p.`action` = {INSERT}
+            FOR UPDATE OF t {locking}"""
+
+    def lock_parents(self, locking: str) -> str:
+        """Lock the stored parents of new rows against changes: the INSERT's foreign key check would wait for them."""
+        assert self._parent is not None
+        parent_id = _stored("u", self._parent, "id")
+        return f"""
+            SELECT {parent_id} FROM (
+                SELECT DISTINCT pp.`target_id` FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`
+                {self._joined_parent()} WHERE p.`action` = {INSERT} AND pp.`action` <> {INSERT}) AS `needed`
+            STRAIGHT_JOIN `{self._parent.stored_name}` u ON {parent_id} = `needed`.`target_id`
+            FOR SHARE OF u {locking}"""
+
+    def forget_orphans(self) -> str:
+        """Take new rows out of the plan whose parent is gone."""
+        assert self._parent is not None
+        parent_id = _stored("u", self._parent, "id")
+        return f"""
+            UPDATE {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
+            LEFT JOIN `{self._parent.stored_name}` u ON {parent_id} = pp.`target_id`
+            SET p.`action` = 0 WHERE p.`action` = {INSERT} AND {parent_id} IS NULL"""
+
+    @property
+    def defaulted(self) -> list[BoundColumn]:
+        """Columns that take no NULL and fill themselves on insert where the provider gives no value."""
+        return [
+            column
+            for column in self.written
+            if column.column.may_be_missing and not column.actual.nullable and column.actual.fills_itself
+        ]
+
+    def insert(self, omitted: Collection[str]) -> str:
+        """Insert new rows; parameters are the first and the last number.
+
+        The database fills the `omitted` sources' columns. A key that appeared meanwhile is an error, never overwritten:
+        neither IGNORE (which also cuts texts and bends wrong values) nor ON DUPLICATE KEY UPDATE (which would write the
+        merchant's row without looking at its name).
+        """
+        columns = [column for column in (*self.bound.keys, *self.written) if column.column.source not in omitted]
+        names, values = [column.stored_name for column in columns], [_typed(column) for column in columns]
+        source = f"{self.plan} p FORCE INDEX (PRIMARY) STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`"
+        if self._parent is not None:
+            parent_column = self.bound.table.parent_column
+            assert parent_column is not None
+            names.append(self.bound.stored_names[parent_column.name])
+            values.append("pp.`target_id`")
+            source += f" {self._joined_parent()}"
+        pattern = "".join(
+            f" AND s.`{source_name}` IS {'' if source_name in omitted else 'NOT '}NULL"
+            for source_name in sorted({column.column.source for column in self.defaulted})
+        )
+        return f"""
+            INSERT INTO {self._target} ({", ".join(f"`{name}`" for name in names)})
+            SELECT {", ".join(values)} FROM {source}
+            WHERE p.`action` = {INSERT} AND p.`n` BETWEEN %s AND %s{pattern} ORDER BY p.`n`"""
+
+    def count_updates(self) -> str:
+        """Rows to update."""
+        return f"SELECT COUNT(*) FROM {self.plan} WHERE `action` = {UPDATE}"
+
     def keep_before(self, locking: str = "") -> str:
-        """Keep the values of the planned rows that exist; with a `locking` clause as they really are now.
+        """Keep the values of the rows to update; with a `locking` clause as they really are now.
 
         A locking read sees the newest committed version. `STRAIGHT_JOIN` from the plan's primary key locks in key
         order; an ORDER BY alone would sort after locking.
@@ -293,49 +380,9 @@ class TableStatements:
         return f"""
             INSERT INTO {self._before}
             SELECT STRAIGHT_JOIN p.`n`, {self._id}, {self._columns}
-            FROM {self._plan} p FORCE INDEX (PRIMARY) JOIN {self.stage} s ON s.`n` = p.`n`
-            JOIN {self._target} t ON {self._id} = p.`target_id` AND {self._all_same(self._own_keys)}
-            WHERE NOT p.`locked` ORDER BY p.`n` {locking}"""
-
-    def settle_locked(self) -> Iterator[str]:
-        """Note which planned rows are locked; one that was deleted meanwhile becomes an insertion."""
-        yield f"UPDATE {self._plan} p JOIN {self._before} b ON b.`n` = p.`n` SET p.`locked` = 1"
-        yield f"UPDATE {self._plan} SET `target_id` = NULL WHERE `target_id` IS NOT NULL AND NOT `locked`"
-
-    def count_insertions(self) -> str:
-        """How many rows `insert` should insert."""
-        return f"SELECT COUNT(*) FROM {self._plan} WHERE `target_id` IS NULL"
-
-    def insert(self) -> str:
-        """Insert the planned rows that do not exist; a key that appeared meanwhile is an error, never overwritten.
-
-        Neither IGNORE (which also cuts texts and bends wrong values) nor ON DUPLICATE KEY UPDATE (which would write
-        the merchant's row without looking at its name).
-        """
-        columns = (*self.bound.keys, *self.written)
-        names, values = [column.stored_name for column in columns], [_new(column) for column in columns]
-        source = f"{self._plan} p FORCE INDEX (PRIMARY) STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`"
-        parent_column = self.bound.table.parent_column
-        if parent_column:
-            names.append(self.bound.stored_names[parent_column.name])
-            values.append(_stored("u0", self._above[0], "id"))
-            source += f" JOIN {self._parents} ON {self._all_same(self._parent_keys)}"
-        return f"""
-            INSERT INTO {self._target} ({", ".join(f"`{name}`" for name in names)})
-            SELECT {", ".join(values)} FROM {source} WHERE p.`target_id` IS NULL ORDER BY p.`n`"""
-
-    def adopt_existing(self) -> str:
-        """Give planned insertions that exist by now their target, so that they are updated like any other row."""
-        return f"""
-            UPDATE {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n` JOIN {self._chain} ON {self._all_same(self.keys)}
-            SET p.`target_id` = {self._id} WHERE p.`target_id` IS NULL"""
-
-    def forget_orphans(self) -> str:
-        """Leave out planned insertions whose parent is gone."""
-        return f"""
-            DELETE p FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            LEFT JOIN {self._parents} ON {self._all_same(self._parent_keys)}
-            WHERE p.`target_id` IS NULL AND {_stored("u0", self._above[0], "id")} IS NULL"""
+            FROM {self.plan} p FORCE INDEX (PRIMARY) JOIN {self.stage} s ON s.`n` = p.`n`
+            JOIN {self._target} t ON {self._id} = p.`target_id` AND {self._own_keys_same()}
+            WHERE p.`action` = {UPDATE} ORDER BY p.`n` {locking}"""
 
     def decide_after(self) -> str:
         """The new values of the rows that really change, from their values as kept (and locked) before.
@@ -347,13 +394,22 @@ class TableStatements:
         return f"""
             INSERT INTO {self._after}
             SELECT b.`n`, b.`target_id`, {values}
-            FROM {self._before} b JOIN {self.stage} s ON s.`n` = b.`n` WHERE {self._differs("b")} ORDER BY b.`n`"""
+            FROM {self._before} b JOIN {self.stage} s ON s.`n` = b.`n` WHERE {self._differs_any("b")} ORDER BY b.`n`"""
+
+    def updates(self) -> str:
+        """The numbers of the rows to update, in order."""
+        return f"SELECT `n` FROM {self._after} ORDER BY `n`"
 
     def update(self) -> str:
-        """Write the decided values to the locked rows."""
+        """Write the decided values to the locked rows; parameters are the first and the last number."""
         assignments = ", ".join(f"t.`{column.stored_name}` = a.`{column.name}`" for column in self.written)
         return f"""
-            UPDATE {self._after} a STRAIGHT_JOIN {self._target} t ON {self._id} = a.`target_id` SET {assignments}"""
+            UPDATE {self._after} a STRAIGHT_JOIN {self._target} t ON {self._id} = a.`target_id` SET {assignments}
+            WHERE a.`n` BETWEEN %s AND %s"""
+
+    def forget_update(self) -> str:
+        """Take a refused row out of what is updated; one parameter, its number."""
+        return f"DELETE FROM {self._after} WHERE `n` = %s"
 
     def keep_hidden(self, locking: str = "") -> str:
         """Keep which children will be hidden: those that still are visible, locked in key order."""
@@ -363,11 +419,24 @@ class TableStatements:
             FROM {self._hides} h FORCE INDEX (PRIMARY) JOIN {self._target} t ON {self._id} = h.`target_id`
             WHERE {_is_true("t", self._visible)} ORDER BY h.`n` {locking}"""
 
+    def hidings(self) -> str:
+        """The numbers of the children to hide, in order."""
+        return f"SELECT `n` FROM {self._hidden} ORDER BY `n`"
+
     def hide(self) -> str:
-        """Hide the children that are kept and locked for it."""
+        """Hide the children that are kept and locked for it; parameters are the first and the last number."""
         return f"""
             UPDATE {self._hidden} x STRAIGHT_JOIN {self._target} t ON {self._id} = x.`target_id`
-            SET {_value("t", self._visible)} = 0"""
+            SET {_value("t", self._visible)} = 0 WHERE x.`n` BETWEEN %s AND %s"""
+
+    def forget_hiding(self) -> str:
+        """Take a refused row out of what is hidden; one parameter, its number."""
+        return f"DELETE FROM {self._hidden} WHERE `n` = %s"
+
+    def hide_keys(self) -> str:
+        """The parent's number and the own keys of a child to hide; the parameter is its number."""
+        keys = ", ".join(f"`{key.column.source}`" for key in self.bound.keys)
+        return f"SELECT `parent_n`, {keys} FROM {self._hides} WHERE `n` = %s"
 
     def item_counts(self) -> str:
         """Updated rows, and the rest of `ItemCounts` in its order."""
@@ -393,52 +462,55 @@ class TableStatements:
         return f"SELECT COUNT(*) FROM {self._hidden}"
 
     def updated_page(self) -> str:
-        """Number, keys, all old and then all new values of changed rows after a number (the parameter)."""
+        """Number, all old and then all new values of changed rows after a number (the parameter)."""
         values = ", ".join(_shown(column, alias) for alias in "ba" for column in self.written)
         return f"""
-            SELECT a.`n`, {self._key_list("s")}, {values}
-            FROM {self._after} a JOIN {self._before} b ON b.`n` = a.`n` JOIN {self.stage} s ON s.`n` = a.`n`
+            SELECT a.`n`, {values} FROM {self._after} a JOIN {self._before} b ON b.`n` = a.`n`
             WHERE a.`n` > %s ORDER BY a.`n` LIMIT {CHANGES_A_PAGE}"""
 
     def hidden_page(self) -> str:
-        """Number and keys of hidden children after a number (the parameter)."""
+        """Number, the parent's number and the own keys of hidden children after a number (the parameter)."""
+        keys = ", ".join(f"h.`{key.column.source}`" for key in self.bound.keys)
         return f"""
-            SELECT x.`n`, {self._key_list("h")} FROM {self._hidden} x JOIN {self._hides} h ON h.`n` = x.`n`
+            SELECT x.`n`, h.`parent_n`, {keys} FROM {self._hidden} x JOIN {self._hides} h ON h.`n` = x.`n`
             WHERE x.`n` > %s ORDER BY x.`n` LIMIT {CHANGES_A_PAGE}"""
 
-    def inserted_page(self) -> str:
-        """Number, keys and values of insertions after a number (the parameter)."""
-        values = ", ".join(_new(column) for column in self.written)
-        return f"""
-            SELECT p.`n`, {self._key_list("s")}, {values}
-            FROM {self._plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            WHERE p.`target_id` IS NULL AND p.`n` > %s ORDER BY p.`n` LIMIT {CHANGES_A_PAGE}"""
-
-    def _differs(self, alias: str) -> str:
+    def _differs_any(self, alias: str) -> str:
         return " OR ".join(filter(None, (self._differ(column, alias) for column in self.written)))
 
     def _differ(self, column: BoundColumn, alias: str) -> str:
         """Whether a sync would change this column; empty where another column's difference already says so."""
-        stored, staged = _value(alias, column), _new(column)
+        stored = _value(alias, column)
         if column.rule is Rule.WHILE_EQUAL:
             return ""
         if column.rule is Rule.WHILE_NULL:
-            return f"({stored} IS NULL AND {staged} IS NOT NULL)"
+            return f"({stored} IS NULL AND {_typed(column)} IS NOT NULL)"
+        new = self._new(column, alias)
         if column.column.kind is Kind.JSON and _is_text(column) and self._mariadb:
-            return f"NOT ({_compact(stored)} <=> {_compact(staged)})"
+            return f"NOT ({_compact(stored)} <=> {_compact(new)})"
         if _is_text(column):
-            return f"NOT ({self._exactly(stored, '<=>', staged, column)})"
-        return f"NOT ({stored} <=> {staged})"
+            return f"NOT ({self._exactly(stored, '<=>', new, column)})"
+        return f"NOT ({stored} <=> {new})"
+
+    def _new(self, column: BoundColumn, alias: str) -> str:
+        """The value of an updated row, as far as the provider decides; `alias` is the stored row as it was.
+
+        Where the staged value does not fit, or is missing and the column takes no NULL, the stored one stays.
+        """
+        staged, stored = _typed(column), _value(alias, column)
+        if column.column.source in self.staged.kept:
+            staged = f"IF(s.`keeps_{column.column.source}`, {stored}, {staged})"
+        return staged if column.actual.nullable else f"COALESCE({staged}, {stored})"
 
     def _assigned(self, column: BoundColumn) -> str:
         """The value a changed row gets; reads no row but the kept and the staged one."""
         kept = f"b.`{column.name}`"
         if column.rule is Rule.WHILE_EQUAL:
             companion = f"b.`{column.column.companion}`"
-            return f"IF({self._exactly(kept, '<=>', companion, column)}, {_new(column)}, {kept})"
+            return f"IF({self._exactly(kept, '<=>', companion, column)}, {self._new(column, 'b')}, {kept})"
         if column.rule is Rule.WHILE_NULL:
-            return f"COALESCE({kept}, {_new(column)})"
-        return _new(column)
+            return f"COALESCE({kept}, {_typed(column)})"
+        return self._new(column, "b")
 
 
 def _stored(alias: str, bound: BoundTable, name: str) -> str:
@@ -460,7 +532,7 @@ def _bytes(expression: str) -> str:
 
 
 def _compact(expression: str) -> str:
-    """JSON in a text column without the spaces that mean nothing; what is no JSON stays as it is."""
+    """JSON in a text column without the spaces that mean nothing; what is not JSON stays as it is."""
     return _bytes(f"COALESCE(JSON_COMPACT({expression}), {expression})")
 
 
@@ -477,16 +549,15 @@ def _shown(column: BoundColumn, alias: str) -> str:
     return f"({value} <> 0)" if column.column.kind is Kind.BOOLEAN else value
 
 
-def _new(column: BoundColumn) -> str:
+def _typed(column: BoundColumn) -> str:
     """The staged value in the target's own type. Text is never cast: a cast to char(n) cuts silently."""
     value, kind = f"s.`{column.column.source}`", column.actual.type
     if column.column.kind is Kind.JSON and kind == "json":
-        value = f"CAST({value} AS JSON)"
-    elif column.column.kind is Kind.DECIMAL and column.actual.whole:
-        value = f"CAST({value} AS DECIMAL(65, 0))"
-    elif column.column.kind is Kind.DECIMAL and kind.startswith("decimal"):
-        value = f"CAST({value} AS {kind.partition(' ')[0].upper()})"
-    elif column.column.kind is Kind.DECIMAL and not _is_text(column):
-        value = f"({value} + 0e0)"
-    stands_in = column.actual.default if not column.actual.nullable else None
-    return f"COALESCE({value}, {stands_in})" if stands_in else value
+        return f"CAST({value} AS JSON)"
+    if column.column.kind is Kind.DECIMAL and column.actual.whole:
+        return f"CAST({value} AS DECIMAL(65, 0))"
+    if column.column.kind is Kind.DECIMAL and kind.startswith("decimal"):
+        return f"CAST({value} AS {kind.partition(' ')[0].upper()})"
+    if column.column.kind is Kind.DECIMAL and not _is_text(column):
+        return f"({value} + 0e0)"
+    return value

@@ -25,11 +25,17 @@ SELECT c.relname, a.attname, format_type(b.type, b.modifier), NOT a.attnotnull,
             THEN power(10, ((b.modifier - 4) >> 16) - ((b.modifier - 4) & 2047))::float8 END,
        b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype),
        (SELECT array_agg(e.enumlabel::text) FROM pg_enum e WHERE e.enumtypid = b.type),
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END
+       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+       CASE WHEN t.typname = 'citext' THEN '({} COLLATE "default")::' || format_type(b.type, NULL)
+            WHEN NOT l.collisdeterministic
+            THEN '{} COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname)
+       END
 FROM base b
 JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
 JOIN pg_class c ON c.oid = b.attrelid
 JOIN pg_attribute a ON a.attrelid = b.attrelid AND a.attnum = b.attnum
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 """
 
@@ -64,15 +70,16 @@ def read_schema(
     return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
 
 
-def _actual_column(
+def _actual_column(  # noqa: PLR0913, PLR0917 the columns of _COLUMNS, in their order
     kind: str,
-    nullable: bool,  # noqa: FBT001 the columns of _COLUMNS, in their order
+    nullable: bool,  # noqa: FBT001
     fills_itself: bool,  # noqa: FBT001
     characters: int | None,
     magnitude: float | None,
     whole: bool,  # noqa: FBT001
     labels: list[str] | None,
     default: str | None,
+    equality: str | None,
 ) -> ActualColumn:
     return ActualColumn(
         type=kind,
@@ -83,4 +90,5 @@ def _actual_column(
         whole=whole,
         labels=frozenset(labels) if labels else None,
         default=default,
+        equality=equality,
     )

@@ -1,15 +1,19 @@
 """Reconciles a PostgreSQL 14+ tenant database: stages, plans and applies.
 
 The order of steps, the session and its errors live here; `schema` reads the real columns, `statements` makes the SQL.
-Rows are locked in key order, and a row that does not change is neither locked nor written.
+Everything happens in one transaction, so that settings and temporary tables end with it: a pooler may hand the
+connection to another client afterwards. Rows are locked in key order, and a row that does not change is neither locked
+nor written.
 """
 
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,36 +23,80 @@ from psycopg.rows import tuple_row
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import DatabaseError
+from cata_pipeline.reconcile import changes as change_file
 from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
+from cata_pipeline.reconcile.isolation import ALL_ROWS, RowRefusedError, write_isolated
 from cata_pipeline.reconcile.postgresql.schema import read_schema
 from cata_pipeline.reconcile.postgresql.statements import TableStatements
-from cata_pipeline.reconcile.report import Change, ChildCounts, ItemCounts
-from cata_pipeline.reconcile.session import COMMITTED, COMMITTING, UNTOUCHED, Collisions, LostRaceError, shown
+from cata_pipeline.reconcile.report import ChildCounts, ItemCounts
+from cata_pipeline.reconcile.session import (
+    COMMITTED,
+    COMMITTING,
+    UNTOUCHED,
+    Applied,
+    JudgeRefused,
+    LostRaceError,
+    RefusedRows,
+    VanishedRowError,
+    alike,
+    shown,
+)
+from cata_pipeline.reconcile.stage import RejectedRow, StagedTable
 from cata_pipeline.tenants.connections import postgresql_keywords
 
 _LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
 
 _CONNECTION = {
-    "autocommit": True,
     # COPY sends UTF-8, whatever the database or PGCLIENTENCODING say; anything else would store other characters.
     "client_encoding": "utf8",
 }
 
-_SESSION = """
-SET lock_timeout = '2s';
-SET statement_timeout = '10min';
-SET idle_in_transaction_session_timeout = '60s';
-SET client_connection_check_interval = '2s';
-SET work_mem = '64MB';
-SET temp_buffers = '64MB';
-SET default_statistics_target = 10;
+_SETTINGS = """
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = '10min';
+SET LOCAL idle_in_transaction_session_timeout = '60s';
+SET LOCAL client_connection_check_interval = '2s';
+SET LOCAL work_mem = '64MB';
+SET LOCAL default_statistics_target = 10;
 """
+# A pooled server process refuses it once a temporary table was used there, and then keeps its own.
+_BUFFERS = "SET LOCAL temp_buffers = '64MB'"
+_LEFTOVERS = """
+SELECT relname FROM pg_class
+WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r' AND starts_with(relname, 'cata_')
+"""
+
+# Classes of SQLSTATE that are about the session, the server or the statement, and so about no single row.
+_NOT_A_ROW = frozenset(
+    [
+        "08",
+        "0A",
+        "25",
+        "28",
+        "2D",
+        "34",
+        "3B",
+        "3D",
+        "3F",
+        "40",
+        "42",
+        "53",
+        "54",
+        "55",
+        "57",
+        "58",
+        "72",
+        "F0",
+        "HV",
+        "XX",
+    ]
+)
 
 _ARROW_TYPES = {pa.string(): 'text COLLATE "C"', pa.bool_(): "boolean", pa.int32(): "integer"}
 _CSV_BATCH_ROWS = 20_000
-_MAX_ROUNDS = 5
 _DETAIL_CHARACTERS = 200
+_MOST_ROUNDS = 5
 
 
 class PostgresqlSession:
@@ -58,7 +106,8 @@ class PostgresqlSession:
         self._url = url
         self._run_id = run_id
         self._tables: tuple[TableStatements, ...] = ()
-        self._staged = 0, 0  # items, and writable ones
+        self._rejections: tuple[RejectedRow, ...] = ()
+        self._outdated = False
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -78,8 +127,20 @@ class PostgresqlSession:
                 " Check its URL and that it runs."
             ) from error
         self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        self._execute(_SESSION)
+        self._connection.read_only = False
+        try:
+            self._begin()
+        except BaseException:
+            self._connection.close()
+            raise
         return self
+
+    def _begin(self) -> None:
+        self._execute(_SETTINGS)
+        with suppress(pg_errors.InvalidParameterValue), self._connection.transaction():
+            self._connection.execute(_BUFFERS)
+        for (name,) in self._rows(_LEFTOVERS):
+            self._execute(f'DROP TABLE pg_temp."{name}"')
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -95,15 +156,13 @@ class PostgresqlSession:
         found = self._row("SELECT " + ", ".join(f'EXISTS (SELECT 1 FROM "{table.stored_name}")' for table in tables))
         return {table.name for table, holds in zip(tables, found, strict=True) if holds}
 
-    def stage(self, contract: Contract, tables: Mapping[str, pa.Table]) -> None:
+    def stage(self, contract: Contract, tables: Mapping[str, StagedTable]) -> None:
         """Load the staged rows into temporary tables. COPY in CSV form, because Arrow writes that without Python."""
-        self._tables = tuple(TableStatements(bound, contract) for bound in contract.tables)
-        items = tables[contract.items.name]
-        self._staged = items.num_rows, pc.sum(items["writable"]).as_py() or 0
+        self._tables = tuple(TableStatements(bound, contract, tables[bound.name]) for bound in contract.tables)
         for table in self._tables:
-            rows = tables[table.name]
+            rows = table.staged.rows.select(table.loaded)
             columns = ", ".join(f'"{field.name}" {_ARROW_TYPES[field.type]}' for field in rows.schema)
-            self._execute(f"CREATE TEMP TABLE {table.stage} ({columns})")
+            self._execute(f"CREATE TEMP TABLE {table.stage} ({columns}) ON COMMIT DROP")
             with (
                 self._errors(),
                 self._connection.cursor() as cursor,
@@ -120,18 +179,19 @@ class PostgresqlSession:
         for table in self._tables:
             for statement in table.plan_statements():
                 self._execute(statement)
+            self._reject_what_cannot_be_inserted(table)
+        items_table, *child_tables = self._tables
+        staged = items_table.staged.rows
         # Joining stage and target once more to count this would cost as much as the plan.
-        items, visible, named = self._row(self._tables[0].totals())
-        all_staged, staged = self._staged
-        changes = self._row(self._tables[0].plan_counts())
-        children = [self._row(table.child_totals()) for table in self._tables[1:]]
-        inserts, updates, hides, renames, unpictures, recategorizes = changes
-        strangers = self._row(self._tables[0].unplanned_strangers())[0] if staged < all_staged else 0
-        known = all_staged - inserts - strangers
+        items, visible, named = self._row(items_table.totals())
+        unmatched, inserts, updates, hides, renames, unpictures, recategorizes = self._row(items_table.plan_counts())
+        children = [self._row(table.child_counts_before()) for table in child_tables]
+        known = staged.num_rows - unmatched
+        refused = sum(row.is_item for row in self._rejections)
         return PlanCounts(
             received=received,
-            rejected=rejected,
-            staged=staged,
+            rejected=rejected + refused,
+            staged=(pc.sum(staged["writable"]).as_py() or 0) - refused,
             tenant_items=items,
             tenant_visible=visible,
             known=known,
@@ -146,9 +206,25 @@ class PostgresqlSession:
             child_hides=sum(hides for _, hides in children),
         )
 
-    def collisions(self) -> Collisions:
-        """None: unique keys compare bytes here."""
-        return Collisions()
+    def _reject_what_cannot_be_inserted(self, table: TableStatements) -> None:
+        """Take new rows out of the plan that lack a value, or whose key the unique key takes for another row's."""
+        reasons: dict[int, str] = {}
+        if table.staged.not_insertable:
+            planned = {number for (number,) in self._rows(table.insertions())}
+            reasons |= {n: reason for n, reason in table.staged.not_insertable.items() if n in planned}
+        if table.has_folding_key:
+            reasons |= {n: alike(own, other, stored=True) for n, own, other in self._rows(table.taken())}
+            rivals = self._rows(table.rivals())
+            reasons |= {n: alike(own, other, stored=False) for n, own, other in rivals if n not in reasons}
+        if reasons:
+            self._execute(table.refuse(), [list(reasons)])
+            self._rejections += tuple(table.staged.rejected(n, reason) for n, reason in sorted(reasons.items()))
+        if table.has_parent and self._rejections:
+            self._execute(table.refuse_children())
+
+    def rejections(self) -> tuple[RejectedRow, ...]:
+        """The new rows that the plan left out; its `rejected` counts the items among them already."""
+        return self._rejections
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
         """What applying the plan would do, judged on the rows as they are now."""
@@ -164,70 +240,132 @@ class PostgresqlSession:
     @property
     def has_changes(self) -> bool:
         """Whether the plan would write any row."""
-        exists = " OR ".join(f"EXISTS (SELECT 1 FROM {name})" for table in self._tables for name in table.plan_tables)
+        exists = " OR ".join(
+            f"EXISTS (SELECT 1 FROM {table.plan} WHERE action > 0) OR EXISTS (SELECT 1 FROM {table.hides})"
+            for table in self._tables
+        )
         return bool(self._row(f"SELECT {exists}")[0])
 
-    def apply(self, *, patient: bool, before_commit: Callable[[], None]) -> tuple[ItemCounts, ChildCounts]:
-        """Write the plan in one transaction, changed rows only, in key order.
+    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: Callable[[], None]) -> Applied:
+        """Write the plan, changed rows only, in key order, and commit.
 
         Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
-        the lock timeout. `before_commit` is called after the last write.
+        the lock timeout. `judge_refused` is called whenever the database refused one more row, `before_commit` after
+        the last write.
         """
-        with self._errors(), self._connection.transaction():
-            if self._row("SHOW transaction_isolation") != ("read committed",):
-                raise DatabaseError(
-                    "The tenant database does not run this session at READ COMMITTED. Nothing was written."
-                )
-            if not patient:  # an INSERT knows no NOWAIT, and waits for a merchant's row of the same key
-                self._execute("SET LOCAL lock_timeout = '100ms'")
-            for table in self._tables:
-                self._apply(table, patient=patient)
-            counts = self._counts()
-            before_commit()
-            self._state = COMMITTING
-        self._state = COMMITTED
-        return counts
-
-    def changes(self) -> Iterator[Change]:
-        """Every change of the last `apply` or `planned`: items first, updates before insertions, in key order."""
-        with self._errors(), self._connection.transaction():
-            for table in self._tables:
-                for statement in table.change_statements():
-                    with self._connection.cursor(name="cata_changes", row_factory=tuple_row) as cursor:
-                        cursor.itersize = _CSV_BATCH_ROWS
-                        cursor.execute(statement)
-                        for row in cursor:
-                            yield Change(*row)
-
-    def _apply(self, table: TableStatements, *, patient: bool) -> None:
-        for _ in range(_MAX_ROUNDS):
-            self._execute(table.lock(patient=patient))
-            self._execute(table.forget_vanished())
-            wanted = self._row(table.count_insertions())[0]
-            inserted = self._execute(table.insert())
-            if inserted == wanted:
+        if self._row("SHOW transaction_isolation") != ("read committed",):
+            raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
+        for attempt in range(1, _MOST_ROUNDS + 1):
+            refused = RefusedRows(judge_refused)
+            try:
+                with self._errors(), self._connection.transaction():
+                    if not patient:  # an INSERT knows no NOWAIT, and waits for a merchant's row of the same key
+                        self._execute("SET LOCAL lock_timeout = '100ms'")
+                    self._write(patient=patient, refuse=refused.add)
                 break
-            # A merchant inserted one of these keys meanwhile: those rows exist now and are updated like any other.
-            self._execute(table.settle_inserted())
-            adopted = self._execute(table.adopt_existing())
-            orphans = self._execute(table.forget_orphans()) if table.has_parent else 0
-            if not adopted and not orphans:
-                codes = ", ".join(repr(code) for (code,) in self._rows(table.refused_insertions()))
-                raise DatabaseError(
-                    f"{table.name} does not take rows of these items: {codes}. A trigger or a key that calls different"
-                    " codes equal is in the way. Nothing was written."
-                )
-        else:
-            raise DatabaseError(f"Rows of {table.name} keep appearing and vanishing. Nothing was written. Sync again.")
-        self._execute(table.update())
-        for statement in table.hide_statements(patient=patient):
-            self._execute(statement)
+            except LostRaceError as error:
+                self._outdated = True
+                if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
+                    raise
+        counts = self._counts()
+        before_commit()
+        self._state = COMMITTING
+        with self._errors():
+            self._connection.commit()
+        self._state = COMMITTED
+        return Applied(*counts, tuple(refused.rows))
+
+    def _write(self, *, patient: bool, refuse: Callable[[RejectedRow], None]) -> None:
+        """Insert first, so that no stored row is locked while an insertion may wait; then lock, update and hide."""
+        if self._outdated:
+            for table in self._tables:
+                for statement in table.refresh_statements():
+                    self._execute(statement)
+        for table in self._tables:
+            self._insert(table, refuse)
+        for table in self._tables:
+            expected = self._row(table.count_updates())[0]
+            if expected and self._execute(table.lock(patient=patient)) != expected:
+                raise VanishedRowError("a row that was deleted or renamed")
+            self._isolated(table.update(), table.updates(), table.staged.rejected, refuse)
+            if table.has_parent:
+                self._execute(table.lock_hides(patient=patient))
+                self._isolated(table.hide(), table.hidings(), partial(self._hide_rejected, table), refuse)
+
+    def _insert(self, table: TableStatements, refuse: Callable[[RejectedRow], None]) -> None:
+        if not self._row(table.count_insertions())[0]:
+            return
+        if table.has_parent:
+            self._execute(table.forget_orphans())
+        statements = [table.insert(omitted) for omitted in table.staged.omissions(table.defaulted)]
+
+        def write(first: int, last: int) -> int:
+            return self._write_rows(statements, first, last)
+
+        def refused(number: int, reason: str) -> None:
+            self._execute(table.refuse(), [[number]])
+            refuse(table.staged.rejected(number, reason))
+
+        try:
+            written = write(*ALL_ROWS)
+        except RowRefusedError:
+            # A merchant may have inserted one of these keys: such a row exists now and is updated like any other.
+            self._execute(table.adopt_existing())
+            write_isolated(write, lambda: self._numbers(table.insertions()), refused)
+            written = -1
+        if written != self._row(table.count_insertions())[0]:
+            for number in self._numbers(table.missing_insertions()):
+                refused(number, "a trigger dropped the row")
+        if table.has_children:
+            self._execute(table.note_inserted_parents())
+
+    def _hide_rejected(self, table: TableStatements, number: int, reason: str) -> RejectedRow:
+        [(parent_number, *own)] = self._rows(table.hide_keys(), [number])
+        return self._parent(table).staged.rejected(parent_number, reason).child(table.bound.table, own)
+
+    def _parent(self, table: TableStatements) -> TableStatements:
+        return next(above for above in self._tables if above.bound.table is table.bound.table.parent)
+
+    def _isolated(
+        self,
+        statement: str,
+        numbers: str,
+        rejected: Callable[[int, str], RejectedRow],
+        refuse: Callable[[RejectedRow], None],
+    ) -> None:
+        write_isolated(
+            lambda first, last: self._write_rows([statement], first, last),
+            lambda: self._numbers(numbers),
+            lambda number, reason: refuse(rejected(number, reason)),
+        )
+
+    def _write_rows(self, statements: Sequence[str], first: int, last: int) -> int:
+        """Write the rows of a range in a savepoint; returns how many. Raises `RowRefusedError` with none written."""
+        with self._errors(of_rows=True), self._connection.transaction():
+            return sum(self._connection.execute(statement, [first, last]).rowcount for statement in statements)
+
+    def changes(self) -> Iterator[pa.Table]:
+        """Every change of the last `apply` or `planned`, table by table: updates, hidden children, insertions."""
+        for table in self._tables:
+            for rows in self._pages(table.updated_values()):
+                yield change_file.updated(table.staged, rows)
+            if table.has_parent:
+                for rows in self._pages(table.hidden_keys()):
+                    yield change_file.hidden(table.staged, self._parent(table).staged, rows)
+            inserted = np.array(self._numbers(table.insertions()), dtype=np.int64)
+            yield from change_file.inserted(table.bound, table.staged, inserted)
 
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
         items = ItemCounts(*self._row(self._tables[0].item_counts()))
         children = [self._row(table.child_counts()) for table in self._tables[1:]]
         inserted, updated, hidden = (sum(column) for column in zip(*children, strict=True)) if children else (0, 0, 0)
         return items, ChildCounts(inserted, updated, hidden)
+
+    def _pages(self, statement: str) -> Iterator[list[tuple[Any, ...]]]:
+        with self._errors(), self._connection.cursor(name="cata_changes", row_factory=tuple_row) as cursor:
+            cursor.execute(statement)
+            while rows := cursor.fetchmany(_CSV_BATCH_ROWS):
+                yield rows
 
     def _execute(self, statement: str, parameters: list[Any] | None = None) -> int:
         with self._errors():
@@ -240,17 +378,22 @@ class PostgresqlSession:
     def _row(self, statement: str) -> tuple[Any, ...]:
         return self._rows(statement)[0]
 
+    def _numbers(self, statement: str) -> list[int]:
+        return [number for (number,) in self._rows(statement)]
+
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn a database error into a `LostRaceError` or a `DatabaseError` that says what it means for the rows."""
+    def _errors(self, *, of_rows: bool = False) -> Iterator[None]:
+        """Turn a database error into one that says what it means: for a race, for a row, or for the whole sync."""
         try:
             yield
         except _LOST_RACES as error:
             raise LostRaceError(type(error).__name__) from error
         except psycopg.Error as error:
             detail = (error.diag.message_detail or "")[:_DETAIL_CHARACTERS]
-            told = f"{_first_line(error)} ({detail})" if detail else _first_line(error)
-            raise DatabaseError(f"The tenant database refused a statement: {told}. {self._state}") from error
+            reason = f"{_first_line(error)} ({detail})" if detail else _first_line(error)
+            if of_rows and error.sqlstate and error.sqlstate[:2] not in _NOT_A_ROW:
+                raise RowRefusedError(reason) from error
+            raise DatabaseError(f"The tenant database refused a statement: {reason}. {self._state}") from error
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -1,34 +1,35 @@
 """The SQL of a PostgreSQL reconcile, one table at a time, made from the policy's columns.
 
 Nothing is executed here. The name rule reads the target row only: under READ COMMITTED a waiting UPDATE sees the
-target's newest committed version, but only a stale one of anything joined. Aliases: s staged, t target, p plan,
-b before, a after, h to hide, u0 u1 the target's parents upwards.
+target's newest committed version, but only a stale one of anything joined. Staged rows are numbered (`n`), and a child
+names its parent's row by number (`parent_n`). Aliases: s staged, t target, p plan, u the target's parent, pp the
+parent's plan, b before, a after, h to hide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import cast
 
 from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
-from cata_pipeline.reconcile.lineage import lineage
-from cata_pipeline.reconcile.policy import Kind, Rule
+from cata_pipeline.reconcile.policy import ITEMS, Kind, Rule
+from cata_pipeline.reconcile.stage import StagedTable
 
 _TEXT_TYPES = ("text", "character varying", "character", "citext")
+UPDATE, INSERT = 1, 2
+"""What the plan does with a staged row; 0 is nothing."""
 
 
 class TableStatements:
-    """The statements for one table of a tenant database; the outcome stays in temporary tables of the session."""
+    """The statements for one table of a tenant database; the outcome stays in temporary tables of the transaction."""
 
-    def __init__(self, bound: BoundTable, contract: Contract) -> None:
+    def __init__(self, bound: BoundTable, contract: Contract, staged: StagedTable) -> None:
         self.name = bound.name
-        origin = lineage(bound, contract, '"')
-        self._above, self._key_targets = origin.above, origin.key_targets
-        self._chain, self._parents = origin.chain, origin.parents
-        self._bound = bound
+        self.bound = bound
+        self.staged = staged
         self._written = bound.written
-        self._keys = bound.table.keys
-        self.stage, self.plan, self.hides = (f'"cata_{kind}_{self.name}"' for kind in ("stage", "plan", "hide"))
-        self._before, self._after, self._inserted, self._hidden = (
-            f'"cata_{kind}_{self.name}"' for kind in ("before", "after", "inserted", "hidden")
+        self._parent = next((table for table in contract.tables if table.table is bound.table.parent), None)
+        self.has_children = any(table.table.parent is bound.table for table in contract.tables)
+        self.stage, self.plan, self.hides, self._before, self._after, self._hidden = (
+            f'"cata_{kind}_{self.name}"' for kind in ("stage", "plan", "hide", "before", "after", "hidden")
         )
         self._target = f'"{bound.stored_name}"'
         self._id = _stored("t", bound, "id")
@@ -36,87 +37,105 @@ class TableStatements:
     @property
     def has_parent(self) -> bool:
         """Whether this is a structure table."""
-        return self._bound.table.parent is not None
+        return self._parent is not None
 
     @property
-    def plan_tables(self) -> tuple[str, ...]:
-        """The temporary tables that hold the plan."""
-        return (self.plan, self.hides)
+    def loaded(self) -> list[str]:
+        """The staged columns that the statements read."""
+        needed = ["n", "writable", *(f"keeps_{source}" for source in self.staged.kept)]
+        needed += ["parent_n"] if self._parent else []
+        needed += ["is_parent", *self._listings] if self.has_children else []
+        needed += [column.column.source for column in (*self.bound.keys, *self._written)]
+        return [name for name in self.staged.rows.column_names if name in needed]
 
-    def _keys_equal(self, left: str, right: str) -> str:
-        return " AND ".join(f'{left}."{key}" = {right}."{key}"' for key in self._keys)
+    @property
+    def _listings(self) -> list[str]:
+        return ["lists_modifiers", "lists_components"] if self.bound.table is ITEMS else []
 
-    def _keys_match(self, staged: str) -> str:
-        """The staged row names the target row: byte for byte, whatever the column's collation."""
+    @property
+    def _parent_plan(self) -> str:
+        assert self._parent is not None
+        return f'"cata_plan_{self._parent.name}"'
+
+    @property
+    def _parent_column(self) -> str:
+        column = self.bound.table.parent_column
+        assert column is not None
+        return _stored("t", self.bound, column.name)
+
+    def _own_keys_match(self) -> str:
+        """The staged row has the target row's own keys: byte for byte, whatever the column's collation."""
         return " AND ".join(
-            f'{target}::text COLLATE "C" = {staged}."{key}"' if key != "occurrence" else f'{target} = {staged}."{key}"'
-            for key, target in ((key, self._key_targets[key]) for key in self._keys)
+            f't."{key.stored_name}"::text COLLATE "C" = s."{key.column.source}"'
+            if key.column.kind is Kind.TEXT
+            else f't."{key.stored_name}" = s."{key.column.source}"'
+            for key in self.bound.keys
         )
 
-    @property
-    def _quoted_keys(self) -> str:
-        return ", ".join(f'"{key}"' for key in self._keys)
-
-    def _key_list(self, alias: str) -> str:
-        return ", ".join(f'{alias}."{key}"' for key in self._keys)
+    def _matching(self) -> tuple[str, str]:
+        """How staged rows (s) find their target (t): the join of the parent's plan, and the condition."""
+        if self._parent is None:
+            return "", self._own_keys_match()
+        join = f'JOIN {self._parent_plan} pp ON pp.n = s."parent_n"'
+        return join, f"{self._parent_column} = pp.target_id AND {self._own_keys_match()}"
 
     @property
     def _columns(self) -> str:
         """The target's columns that a re-sync may write, under the policy's names."""
         return ", ".join(f't."{column.stored_name}" AS "{column.name}"' for column in self._written)
 
-    def _differs(self) -> str:
-        return " OR ".join(filter(None, (_differs(column) for column in self._written)))
+    def _differs_any(self) -> str:
+        return " OR ".join(filter(None, (self._differs(column) for column in self._written)))
 
     def analyze_stage(self) -> str:
         """Statistics of what is joined on; the texts beside the keys would cost more than they help."""
-        return f"ANALYZE {self.stage} ({self._quoted_keys})"
+        keys = ", ".join(f'"{key.column.source}"' for key in self.bound.keys)
+        return f"ANALYZE {self.stage} (n, {keys}{', parent_n' if self._parent else ''})"
 
     def plan_statements(self) -> Iterator[str]:
-        """Temporary tables with the rows to insert or update, the children to hide, and room for the outcome."""
+        """Temporary tables with what is to be done, the children to hide, and room for the outcome.
+
+        The plan holds rows to write and rows that name no stored one; those of parents and children all rows, because
+        children find their parents in it, and those that are not listed any more are what it lacks.
+        """
+        join, on = self._matching()
+        whole = self.has_children or self.has_parent
+        chosen = "" if whole else f"WHERE {self._id} IS NULL OR (s.writable AND ({self._differs_any()}))"
         yield f"""
-            CREATE TEMP TABLE {self.plan} AS
-            SELECT {self._key_list("s")}, {self._id} AS target_id, false AS settled
-            FROM {self.stage} s LEFT JOIN {self._chain} ON {self._keys_match("s")}
-            WHERE s."writable" AND ({self._id} IS NULL OR {self._differs()})"""
+            CREATE TEMP TABLE {self.plan} ON COMMIT DROP AS
+            SELECT s.n, {self._id} AS target_id,
+                   CASE WHEN NOT s.writable THEN 0 WHEN {self._id} IS NULL THEN {INSERT}
+                        WHEN {self._differs_any()} THEN {UPDATE} ELSE 0 END::smallint AS action
+            FROM {self.stage} s {join} LEFT JOIN {self._target} t ON {on} {chosen}"""
         yield f"ANALYZE {self.plan}"
-        yield f"CREATE TEMP TABLE {self.hides} AS {self._plan_hides()}"
+        yield f"CREATE TEMP TABLE {self.hides} ON COMMIT DROP AS {self._plan_hides()}"
         yield f"""
-            CREATE TEMP TABLE {self._before} AS
-            SELECT p.target_id, {self._key_list("p")}, {self._columns}
-            FROM {self.plan} p, {self._target} t WITH NO DATA"""
-        yield f"""
-            CREATE TEMP TABLE {self._after} AS
-            SELECT {self._id} AS target_id, {self._columns} FROM {self._target} t WITH NO DATA"""
-        yield f"CREATE TEMP TABLE {self._inserted} AS SELECT target_id FROM {self._after} WITH NO DATA"
-        yield f"CREATE TEMP TABLE {self._hidden} AS SELECT target_id FROM {self._after} WITH NO DATA"
+            CREATE TEMP TABLE {self._before} ON COMMIT DROP AS
+            SELECT p.n, p.target_id, {self._columns} FROM {self.plan} p, {self._target} t WITH NO DATA"""
+        yield f"CREATE TEMP TABLE {self._after} (LIKE {self._before}) ON COMMIT DROP"
+        yield f"CREATE TEMP TABLE {self._hidden} ON COMMIT DROP AS SELECT n, target_id FROM {self.hides} WITH NO DATA"
 
     def _plan_hides(self) -> str:
-        parent = self._bound.table.parent
-        if parent is None:
-            keys = self._key_list("s")
-            return f"SELECT {keys}, {self._id} AS target_id FROM {self.stage} s, {self._target} t WHERE false"
-        parent_stage = f'"cata_stage_{parent.name}"'
-        parents = " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = sp."{key}"' for key in parent.keys)
-        keys = ", ".join(
-            f'{target}::text COLLATE "C" AS "{key}"' if key != "occurrence" else f'{target} AS "{key}"'
-            for key, target in self._key_targets.items()
-        )
+        """Visible children that their present parent, which lists such children, no longer names."""
+        keys = ", ".join(f't."{key.stored_name}" AS "{key.column.source}"' for key in self.bound.keys)
+        numbered = f"row_number() OVER ()::integer AS n, {self._id} AS target_id, {keys}"
+        if self._parent is None:
+            return f"SELECT {numbered} FROM {self._target} t WHERE false"
+        listed = f'AND sp."{self.bound.table.listed_by}"' if self._parent.table is ITEMS else ""
         return f"""
-            SELECT {keys}, {self._id} AS target_id
-            FROM {self._chain}
-            JOIN {parent_stage} sp ON {parents}
-            JOIN "cata_stage_items" si ON si."item_code" = sp."item_code" AND si."{self._bound.table.listed_by}"
-            WHERE {_is_true("t", self._visible)} AND sp."writable" AND si."writable"
-              AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})"""
-
-    @property
-    def _code(self) -> str:
-        return self._key_targets["item_code"]
+            SELECT {numbered}, pp.n AS parent_n
+            FROM {self._parent_plan} pp JOIN "cata_stage_{self._parent.name}" sp ON sp.n = pp.n
+            JOIN {self._target} t ON {self._parent_column} = pp.target_id
+            WHERE {_is_true("t", self._visible)} AND sp.writable {listed}
+              AND NOT EXISTS (SELECT 1 FROM {self.plan} p WHERE p.target_id = {self._id})"""
 
     @property
     def _visible(self) -> BoundColumn:
-        return cast("BoundColumn", self._bound.column("visible"))
+        return cast("BoundColumn", self.bound.column("visible"))
+
+    @property
+    def _code(self) -> str:
+        return f't."{self.bound.keys[0].stored_name}"'
 
     def totals(self) -> str:
         """Items of the tenant, visible ones, those with a code."""
@@ -124,181 +143,270 @@ class TableStatements:
             SELECT count(*), count(*) FILTER (WHERE {_is_true("t", self._visible)}), count({self._code})
             FROM {self._target} t"""
 
-    def unplanned_strangers(self) -> str:
-        """Staged rows that are not writable, and so in no plan, and name no stored row."""
-        return f"""
-            SELECT count(*) FROM {self.stage} s LEFT JOIN {self._target} t ON {self._keys_match("s")}
-            WHERE NOT s."writable" AND {self._id} IS NULL"""
-
     def plan_counts(self) -> str:
-        """Insertions, updates, and of the updates: hides, renames, dropped pictures, changed categories."""
-        category = self._bound.column("category")
-        name = cast("BoundColumn", self._bound.column("original_name"))
-        picture = _stored("t", self._bound, "external_image_url")
+        """Rows without a stored one, insertions, updates, and of these: hides, renames, dropped images, categories."""
+        category = self.bound.column("category")
+        name = cast("BoundColumn", self.bound.column("original_name"))
+        image = _stored("t", self.bound, "external_image_url")
+        unpictured = (
+            f"""coalesce({image}, '') <> '' AND coalesce({self._new("external_image_url")}, '') COLLATE "C" = ''"""
+        )
+        updated = f"p.action = {UPDATE}"
         return f"""
-            SELECT count(*) FILTER (WHERE {self._id} IS NULL), count({self._id}),
-                   count({self._id}) FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
-                   count({self._id}) FILTER (WHERE {_differs(name)}),
-                   count({self._id}) FILTER (
-                       WHERE coalesce({picture}, '') <> '' AND coalesce(s."external_image_url", '') = ''),
-                   {f"count({self._id}) FILTER (WHERE {_differs(category)})" if category else "0"}
-            FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
+            SELECT count(*) FILTER (WHERE p.target_id IS NULL), count(*) FILTER (WHERE p.action = {INSERT}),
+                   count(*) FILTER (WHERE {updated}),
+                   count(*) FILTER (WHERE {updated} AND {_is_true("t", self._visible)} AND NOT s."is_active"),
+                   count(*) FILTER (WHERE {updated} AND {self._differs(name)}),
+                   count(*) FILTER (WHERE {updated} AND {unpictured}),
+                   {f"count(*) FILTER (WHERE {updated} AND {self._differs(category)})" if category else "0"}
+            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n
             LEFT JOIN {self._target} t ON {self._id} = p.target_id"""
 
-    def child_totals(self) -> str:
+    def child_counts_before(self) -> str:
         """Visible children, and those that would be hidden: not listed any more, or inactive."""
         return f"""
             SELECT (SELECT count(*) FROM {self._target} t WHERE {_is_true("t", self._visible)}),
                    (SELECT count(*) FROM {self.hides}) + (
-                       SELECT count(*) FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
+                       SELECT count(*) FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n
                        JOIN {self._target} t ON {self._id} = p.target_id
-                       WHERE {_is_true("t", self._visible)} AND NOT s."is_active")"""
+                       WHERE p.action = {UPDATE} AND {_is_true("t", self._visible)} AND NOT s."is_active")"""
 
     def stale_codes(self) -> str:
         """Item codes the snapshot does not name; one parameter, the limit."""
         return f"""
             SELECT {self._code}::text FROM {self._target} t
-            WHERE {self._code} IS NOT NULL
-              AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._keys_match("s")})
+            WHERE {self._code} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {self.stage} s WHERE {self._own_keys_match()})
             ORDER BY {self._code}::text COLLATE "C" LIMIT %s"""
 
+    @property
+    def has_folding_key(self) -> bool:
+        """Whether the unique key may take different codes for equal: citext, or a collation that folds."""
+        return any(key.actual.equality for key in self.bound.keys)
+
+    def _folded(self, alias: str) -> list[str]:
+        """The own keys as the unique key compares them; a staged text takes on the column's type and collation."""
+        return [
+            key.actual.equality.format(f'{alias}."{key.column.source}"')
+            if key.actual.equality
+            else f'{alias}."{key.column.source}"'
+            for key in self.bound.keys
+        ]
+
+    def taken(self) -> str:
+        """New rows whose key a stored row of another spelling holds: number, own key, theirs."""
+        join = f'JOIN {self._parent_plan} pp ON pp.n = s."parent_n"' if self._parent else ""
+        equal = [
+            f't."{key.stored_name}" = {folded}' for key, folded in zip(self.bound.keys, self._folded("s"), strict=True)
+        ]
+        on = " AND ".join([*([f"{self._parent_column} = pp.target_id"] if self._parent else []), *equal])
+        own = self.bound.keys[0]
+        return f"""
+            SELECT s.n, s."{own.column.source}", t."{own.stored_name}"::text
+            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n {join} JOIN {self._target} t ON {on}
+            WHERE p.action = {INSERT} ORDER BY s.n"""
+
+    def rivals(self) -> str:
+        """Of new rows whose keys the unique key takes for equal, all but the first: as `taken`."""
+        equals = ", ".join([*(['s."parent_n"'] if self._parent else []), *self._folded("s")])
+        shown = f's."{self.bound.keys[0].column.source}"'
+        return f"""
+            SELECT n, own, first FROM (
+                SELECT s.n, {shown} AS own, row_number() OVER same AS place, first_value({shown}) OVER same AS first
+                FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n
+                WHERE p.action = {INSERT} WINDOW same AS (PARTITION BY {equals} ORDER BY s.n)) AS ranked
+            WHERE place > 1 ORDER BY n"""
+
+    def refuse(self) -> str:
+        """Take rows out of the plan; one parameter, their numbers."""
+        return f"UPDATE {self.plan} SET action = 0 WHERE n = ANY (%s)"
+
+    def refuse_children(self) -> str:
+        """Take new rows out of the plan whose parent is neither there nor planned."""
+        return f"""
+            UPDATE {self.plan} p SET action = 0 FROM {self.stage} s JOIN {self._parent_plan} pp ON pp.n = s."parent_n"
+            WHERE s.n = p.n AND p.action = {INSERT} AND pp.target_id IS NULL AND pp.action = 0"""
+
+    def refresh_statements(self) -> Iterator[str]:
+        """Bring the plan in step with rows that were deleted, renamed or inserted since it was made."""
+        yield f"""
+            UPDATE {self.plan} p SET target_id = NULL, action = {INSERT} FROM {self.stage} s
+            WHERE s.n = p.n AND p.action = {UPDATE} AND NOT EXISTS (
+                SELECT 1 FROM {self._target} t WHERE {self._id} = p.target_id AND {self._own_keys_match()})"""
+        yield self._set_targets(f"action = {UPDATE}")
+
+    def _set_targets(self, action: str, where: str = "true") -> str:
+        join, on = self._matching()
+        return f"""
+            UPDATE {self.plan} p SET target_id = {self._id}, {action} FROM {self.stage} s {join}, {self._target} t
+            WHERE s.n = p.n AND {on} AND p.action = {INSERT} AND p.target_id IS NULL AND {where}"""
+
+    def adopt_existing(self) -> str:
+        """Plan insertions whose row exists by now as updates."""
+        return self._set_targets(f"action = {UPDATE}")
+
+    def note_inserted_parents(self) -> str:
+        """Give inserted rows that are the parents of others their target."""
+        return self._set_targets(f"action = {INSERT}", "s.is_parent")
+
+    def count_insertions(self) -> str:
+        """Rows to insert."""
+        return f"SELECT count(*) FROM {self.plan} WHERE action = {INSERT}"
+
+    def insertions(self) -> str:
+        """The numbers of the rows to insert, in order."""
+        return f"SELECT n FROM {self.plan} WHERE action = {INSERT} ORDER BY n"
+
+    def forget_orphans(self) -> str:
+        """Take new rows out of the plan whose parent is gone."""
+        assert self._parent is not None
+        return f"""
+            UPDATE {self.plan} p SET action = 0 FROM {self.stage} s JOIN {self._parent_plan} pp ON pp.n = s."parent_n"
+            WHERE s.n = p.n AND p.action = {INSERT} AND NOT EXISTS (
+                SELECT 1 FROM "{self._parent.stored_name}" u WHERE {_stored("u", self._parent, "id")} = pp.target_id)"""
+
+    def insert(self, omitted: Collection[str]) -> str:
+        """Insert new rows; parameters are the first and the last number.
+
+        The database fills the `omitted` sources' columns. No ON CONFLICT: a key that appeared meanwhile is an error.
+        """
+        columns = [column for column in (*self.bound.keys, *self._written) if column.column.source not in omitted]
+        names = [column.stored_name for column in columns]
+        values = [_typed(column) for column in columns]
+        source = f"{self.plan} p JOIN {self.stage} s ON s.n = p.n"
+        if self._parent is not None:
+            parent_column = self.bound.table.parent_column
+            assert parent_column is not None
+            names.append(self.bound.stored_names[parent_column.name])
+            values.append("pp.target_id")
+            source += f' JOIN {self._parent_plan} pp ON pp.n = s."parent_n"'
+        pattern = "".join(
+            f' AND s."{source_name}" IS {"" if source_name in omitted else "NOT "}NULL'
+            for source_name in sorted({column.column.source for column in self.defaulted})
+        )
+        return f"""
+            INSERT INTO {self._target} ({", ".join(f'"{name}"' for name in names)})
+            SELECT {", ".join(values)} FROM {source}
+            WHERE p.action = {INSERT} AND p.n BETWEEN %s AND %s{pattern} ORDER BY p.n"""
+
+    @property
+    def defaulted(self) -> list[BoundColumn]:
+        """Columns that take no NULL and fill themselves on insert where the provider gives no value."""
+        return [
+            column
+            for column in self._written
+            if column.column.may_be_missing and not column.actual.nullable and column.actual.fills_itself
+        ]
+
+    def missing_insertions(self) -> str:
+        """Numbers of rows that were to be inserted and are not there."""
+        join, on = self._matching()
+        return f"""
+            SELECT p.n FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n {join}
+            WHERE p.action = {INSERT} AND NOT EXISTS (SELECT 1 FROM {self._target} t WHERE {on}) ORDER BY p.n"""
+
+    def count_updates(self) -> str:
+        """Rows to update."""
+        return f"SELECT count(*) FROM {self.plan} WHERE action = {UPDATE}"
+
     def lock(self, *, patient: bool) -> str:
-        """Lock the planned rows that exist, in key order, and keep their values as they really are now.
+        """Lock the rows to update, in order, and keep their values as they really are now.
 
         NO KEY: no key is written, and a merchant's insert that refers to the row must not be in the way.
         """
-        own_keys = " AND ".join(
-            f'{target}::text COLLATE "C" = p."{key}"::text'
-            for key, target in self._key_targets.items()
-            if target.startswith("t.")
-        )
         return f"""
             INSERT INTO {self._before}
-            SELECT p.target_id, {self._key_list("p")}, {self._columns}
-            FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id AND {own_keys}
-            WHERE NOT EXISTS (SELECT 1 FROM {self._before} b WHERE b.target_id = p.target_id)
-            ORDER BY {self._key_list("p")}
-            FOR NO KEY UPDATE OF t {_waiting(patient)}"""
+            SELECT p.n, {self._id}, {self._columns}
+            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n
+            JOIN {self._target} t ON {self._id} = p.target_id AND {self._own_keys_match()}
+            WHERE p.action = {UPDATE} ORDER BY p.n FOR NO KEY UPDATE OF t {_waiting(patient)}"""
 
-    def forget_vanished(self) -> str:
-        """A planned row that was deleted meanwhile becomes an insertion."""
-        return f"""
-            UPDATE {self.plan} p SET target_id = NULL
-            WHERE target_id IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM {self._before} b WHERE b.target_id = p.target_id)"""
-
-    def count_insertions(self) -> str:
-        """How many rows the next `insert` should insert."""
-        return f"SELECT count(*) FROM {self.plan} p WHERE {self._to_insert()}"
-
-    def _to_insert(self) -> str:
-        return "p.target_id IS NULL AND NOT p.settled"
-
-    def insert(self) -> str:
-        """Insert the planned rows that do not exist; one that appeared meanwhile is left out, not overwritten."""
-        names = [column.stored_name for column in (*self._bound.keys, *self._written)]
-        values = [_new(column) for column in (*self._bound.keys, *self._written)]
-        source = f"{self.plan} p JOIN {self.stage} s ON {self._keys_equal('p', 's')}"
-        key_names = [column.stored_name for column in self._bound.keys]
-        parent_column = self._bound.table.parent_column
-        if parent_column:
-            key_names.append(self._bound.stored_names[parent_column.name])
-            names.append(key_names[-1])
-            values.append(_stored("u0", self._above[0], "id"))
-            source += f" JOIN {self._parents} ON {self._parents_match('s')}"
-        columns = ", ".join(f'"{name}"' for name in names)
-        conflict = ", ".join(f'"{name}"' for name in key_names)
-        return f"""
-            WITH inserted AS (
-                INSERT INTO {self._target} ({columns})
-                SELECT {", ".join(values)} FROM {source}
-                WHERE {self._to_insert()}
-                ORDER BY {self._key_list("p")}
-                ON CONFLICT ({conflict}) DO NOTHING
-                RETURNING "{self._bound.stored_names["id"]}")
-            INSERT INTO {self._inserted} SELECT * FROM inserted"""
-
-    def _parents_match(self, staged: str) -> str:
-        above = self._bound.table.parent.keys if self._bound.table.parent else ()
-        return " AND ".join(f'{self._key_targets[key]}::text COLLATE "C" = {staged}."{key}"' for key in above)
-
-    def adopt_existing(self) -> str:
-        """Give planned insertions that exist by now (but are not ours) their target, so that they are updated."""
-        return f"""
-            UPDATE {self.plan} p SET target_id = {self._id}
-            FROM {self._chain}
-            WHERE {self._keys_match("p")} AND p.target_id IS NULL
-              AND NOT EXISTS (SELECT 1 FROM {self._inserted} i WHERE i.target_id = {self._id})"""
-
-    def settle_inserted(self) -> str:
-        """Mark the insertions that succeeded, so that another round does not repeat them."""
-        return f"""
-            UPDATE {self.plan} p SET settled = true
-            FROM {self._chain} JOIN {self._inserted} i ON i.target_id = {self._id}
-            WHERE {self._keys_match("p")} AND p.target_id IS NULL"""
-
-    def forget_orphans(self) -> str:
-        """Leave out planned insertions whose parent is gone."""
-        return f"""
-            DELETE FROM {self.plan} p
-            WHERE {self._to_insert()} AND NOT EXISTS (
-                SELECT 1 FROM {self._parents} WHERE {self._parents_match("p")})"""
-
-    def refused_insertions(self) -> str:
-        """Item codes of a few planned rows that are neither inserted nor there."""
-        return f'SELECT p."item_code" FROM {self.plan} p WHERE {self._to_insert()} ORDER BY 1 LIMIT 5'
+    def updates(self) -> str:
+        """The numbers of the rows to update, in order."""
+        return f"SELECT n FROM {self._before} ORDER BY n"
 
     def update(self) -> str:
-        """Write the changed columns of the locked rows."""
+        """Write the changed columns of the locked rows; parameters are the first and the last number."""
         assignments = ", ".join(f'"{column.stored_name}" = {self._assigned(column)}' for column in self._written)
         return f"""
             WITH changed AS (
                 UPDATE {self._target} t SET {assignments}
-                FROM {self._before} b JOIN {self.stage} s ON {self._keys_equal("b", "s")}
-                WHERE {self._id} = b.target_id AND ({self._differs()})
-                RETURNING {self._id}, {self._columns})
+                FROM {self._before} b JOIN {self.stage} s ON s.n = b.n
+                WHERE {self._id} = b.target_id AND b.n BETWEEN %s AND %s AND ({self._differs_any()})
+                RETURNING b.n, {self._id}, {self._columns})
             INSERT INTO {self._after} SELECT * FROM changed"""
 
-    def hide_statements(self, *, patient: bool) -> Iterator[str]:
-        """Lock, then hide, the children that their present parent no longer lists."""
-        if self._bound.table.parent is None:
-            return
-        yield f"""
+    def lock_hides(self, *, patient: bool) -> str:
+        """Lock the children to hide, in order."""
+        return f"""
             SELECT 1 FROM {self._target} t JOIN {self.hides} h ON h.target_id = {self._id}
-            ORDER BY {self._key_list("h")} FOR NO KEY UPDATE OF t {_waiting(patient)}"""
-        false = "false" if self._visible.actual.type == "boolean" else "0"
-        yield f"""
+            ORDER BY h.n FOR NO KEY UPDATE OF t {_waiting(patient)}"""
+
+    def hidings(self) -> str:
+        """The numbers of the children to hide, in order."""
+        return f"SELECT n FROM {self.hides} ORDER BY n"
+
+    def hide(self) -> str:
+        """Hide children that their present parent no longer lists; parameters are the first and the last number."""
+        return f"""
             WITH hidden AS (
-                UPDATE {self._target} t SET "{self._visible.stored_name}" = {false} FROM {self.hides} h
-                WHERE {self._id} = h.target_id AND {_is_true("t", self._visible)}
-                RETURNING {self._id})
+                UPDATE {self._target} t SET "{self._visible.stored_name}" = false FROM {self.hides} h
+                WHERE {self._id} = h.target_id AND h.n BETWEEN %s AND %s AND {_is_true("t", self._visible)}
+                RETURNING h.n, {self._id})
             INSERT INTO {self._hidden} SELECT * FROM hidden"""
+
+    def _new(self, source: str) -> str:
+        """The value that a stored row gets from a source: the staged one, or its own where that does not fit."""
+        column = next(column for column in self._written if column.column.source == source)
+        return self._value(column)
+
+    def _value(self, column: BoundColumn) -> str:
+        """The value of an updated row, as far as the provider decides; reads the target's own row and the staged one.
+
+        Where the staged value does not fit, or is missing and the column takes no NULL, the stored one stays.
+        """
+        staged, stored = _typed(column), f't."{column.stored_name}"'
+        if column.column.source in self.staged.kept:
+            staged = f'CASE WHEN s."keeps_{column.column.source}" THEN {stored} ELSE {staged} END'
+        return staged if column.actual.nullable else f"coalesce({staged}, {stored})"
 
     def _assigned(self, column: BoundColumn) -> str:
         """The value a changed row gets; reads no row but the target's own and the staged one."""
         target = f't."{column.stored_name}"'
         if column.rule is Rule.WHILE_EQUAL:
-            companion = _stored("t", self._bound, column.column.companion)
+            companion = _stored("t", self.bound, column.column.companion)
             return (
                 f'CASE WHEN {target}::text COLLATE "C" IS NOT DISTINCT FROM {companion}::text'
-                f" THEN {_new(column)} ELSE {target} END"
+                f" THEN {self._value(column)} ELSE {target} END"
             )
         if column.rule is Rule.WHILE_NULL:
-            return f"coalesce({target}, {_new(column)})"
-        return _new(column)
+            return f"coalesce({target}, {_typed(column)})"
+        return self._value(column)
+
+    def _differs(self, column: BoundColumn) -> str:
+        """Whether a sync would change this column; empty where another column's difference already says so."""
+        target = f't."{column.stored_name}"'
+        if column.rule is Rule.WHILE_EQUAL:
+            return ""
+        if column.rule is Rule.WHILE_NULL:
+            return f"({target} IS NULL AND {_typed(column)} IS NOT NULL)"
+        value = self._value(column)
+        if _is_text(column):
+            return f'({target}::text COLLATE "C" IS DISTINCT FROM ({value})::text)'
+        if column.column.kind is Kind.JSON:
+            return f"({target}::jsonb IS DISTINCT FROM ({value})::jsonb)"
+        return f"({target} IS DISTINCT FROM {value})"
 
     def rehearse_statements(self) -> Iterator[str]:
-        """Fill the outcome tables as `apply` would, without touching the target."""
+        """Fill the outcome tables as applying would, without touching the target."""
         yield f"""
-            INSERT INTO {self._before}
-            SELECT p.target_id, {self._key_list("p")}, {self._columns}
-            FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id"""
+            INSERT INTO {self._before} SELECT p.n, {self._id}, {self._columns}
+            FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id WHERE p.action = {UPDATE}"""
         yield f"""
             INSERT INTO {self._after}
-            SELECT {self._id}, {", ".join(self._assigned(column) for column in self._written)}
+            SELECT p.n, {self._id}, {", ".join(self._assigned(column) for column in self._written)}
             FROM {self.plan} p JOIN {self._target} t ON {self._id} = p.target_id
-            JOIN {self.stage} s ON {self._keys_equal("p", "s")}"""
-        yield f"INSERT INTO {self._hidden} SELECT target_id FROM {self.hides}"
+            JOIN {self.stage} s ON s.n = p.n WHERE p.action = {UPDATE}"""
+        yield f"INSERT INTO {self._hidden} SELECT n, target_id FROM {self.hides}"
 
     def item_counts(self) -> str:
         """The fields of `ItemCounts`, in their order."""
@@ -306,47 +414,42 @@ class TableStatements:
         renamed = 'b."original_name"::text COLLATE "C" IS DISTINCT FROM a."original_name"::text'
         same_name = 'b."name"::text COLLATE "C" IS NOT DISTINCT FROM a."name"::text'
         return f"""
-            SELECT (SELECT count(*) FROM {self.plan} WHERE target_id IS NULL), count(*),
+            SELECT ({self.count_insertions()}), count(*),
                    count(*) FILTER (WHERE {renamed} AND NOT ({same_name})),
                    count(*) FILTER (WHERE {renamed} AND {same_name}),
                    count(*) FILTER (WHERE {before} AND NOT {after}),
                    count(*) FILTER (WHERE {after} AND NOT {before}),
                    count(*) FILTER (
                        WHERE b."external_image_url"::text COLLATE "C" IS DISTINCT FROM a."external_image_url"::text)
-            FROM {self._before} b JOIN {self._after} a USING (target_id)"""
+            FROM {self._before} b JOIN {self._after} a USING (n)"""
 
     def child_counts(self) -> str:
         """Inserted, updated and hidden children."""
         return f"""
-            SELECT (SELECT count(*) FROM {self.plan} WHERE target_id IS NULL),
-                   (SELECT count(*) FROM {self._after}), (SELECT count(*) FROM {self._hidden})"""
+            SELECT ({self.count_insertions()}), (SELECT count(*) FROM {self._after}),
+                   (SELECT count(*) FROM {self._hidden})"""
 
-    def change_statements(self) -> Iterator[str]:
-        """Selects with the columns of `Change`: updates column by column, hidden children, insertions."""
-        own = [key for key in self._keys if key != "item_code"]
-
-        def key(alias: str) -> str:
-            path = ", ".join(f'{alias}."{name}"' for name in own)
-            return f"jsonb_build_array({path})::text" if own else "NULL::text"
-
+    def updated_values(self) -> str:
+        """Number, column, old and new value of everything that an update changed, in order."""
         columns = " UNION ALL ".join(
             f"""
-            SELECT '{self.name}', 'updated', b."item_code", {key("b")}, '{column.name}',
-                   b."{column.name}"::text, a."{column.name}"::text
-            FROM {self._before} b JOIN {self._after} a USING (target_id)
+            SELECT b.n, '{column.name}', b."{column.name}"::text, a."{column.name}"::text
+            FROM {self._before} b JOIN {self._after} a USING (n)
             WHERE b."{column.name}"::text COLLATE "C" IS DISTINCT FROM a."{column.name}"::text"""
             for column in self._written
         )
-        yield f"{columns} ORDER BY 3, 4, 5"
-        if self._bound.table.parent:
-            yield f"""
-                SELECT '{self.name}', 'hidden', h."item_code", {key("h")}, 'visible', 'true', 'false'
-                FROM {self.hides} h JOIN {self._hidden} USING (target_id) ORDER BY 3, 4"""
-        row = ", ".join(f"'{c.name}', {_new(c)}" for c in self._written)
-        yield f"""
-            SELECT '{self.name}', 'inserted', p."item_code", {key("p")}, NULL, NULL, jsonb_build_object({row})::text
-            FROM {self.plan} p JOIN {self.stage} s ON {self._keys_equal("p", "s")}
-            WHERE p.target_id IS NULL ORDER BY 3, 4"""
+        return f"{columns} ORDER BY 1, 2"
+
+    def hide_keys(self) -> str:
+        """The parent's number and the own keys of a child to hide; the parameter is its number."""
+        keys = ", ".join(f'"{key.column.source}"' for key in self.bound.keys)
+        return f"SELECT parent_n, {keys} FROM {self.hides} WHERE n = %s"
+
+    def hidden_keys(self) -> str:
+        """The parent's number and the own keys of hidden children, in order."""
+        keys = ", ".join(f'h."{key.column.source}"' for key in self.bound.keys)
+        return f"""
+            SELECT h.parent_n, {keys} FROM {self.hides} h JOIN {self._hidden} x USING (n) ORDER BY h.parent_n, {keys}"""
 
 
 def _stored(alias: str, bound: BoundTable, name: str) -> str:
@@ -359,35 +462,17 @@ def _is_text(column: BoundColumn) -> bool:
 
 
 def _is_true(alias: str, column: BoundColumn) -> str:
-    value = f'{alias}."{column.stored_name if alias == "t" else column.name}"'
-    return f"coalesce({value}, false)" if column.actual.type == "boolean" else f"(coalesce({value}, 0) <> 0)"
+    return f'coalesce({alias}."{column.stored_name if alias == "t" else column.name}", false)'
 
 
-def _new(column: BoundColumn) -> str:
+def _typed(column: BoundColumn) -> str:
     """The staged value in the target's own type. Text is never cast: a cast to varchar(n) cuts silently."""
     value = f's."{column.column.source}"'
-    if column.column.kind is Kind.BOOLEAN and column.actual.type != "boolean":
-        value = f"{value}::integer::{column.actual.type}"
-    elif column.actual.whole and column.column.kind is Kind.DECIMAL:
-        value = f"{value}::numeric::{column.actual.type}"
-    elif not _is_text(column) and column.actual.type != "boolean":
-        value = f"{value}::{column.actual.type}"
-    stands_in = column.actual.default if not column.actual.nullable else None
-    return f"coalesce({value}, {stands_in})" if stands_in else value
-
-
-def _differs(column: BoundColumn) -> str:
-    """Whether a sync would change this column; empty where another column's difference already says so."""
-    target = f't."{column.stored_name}"'
-    if column.rule is Rule.WHILE_EQUAL:
-        return ""
-    if column.rule is Rule.WHILE_NULL:
-        return f"({target} IS NULL AND {_new(column)} IS NOT NULL)"
-    if _is_text(column):
-        return f'({target}::text COLLATE "C" IS DISTINCT FROM {_new(column)})'
-    if column.column.kind is Kind.JSON:
-        return f"({target}::jsonb IS DISTINCT FROM {_new(column)}::jsonb)"
-    return f"({target} IS DISTINCT FROM {_new(column)})"
+    if column.actual.whole and column.column.kind is Kind.DECIMAL:
+        return f"{value}::numeric::{column.actual.type}"
+    if _is_text(column) or column.column.kind is Kind.BOOLEAN:
+        return value
+    return f"{value}::{column.actual.type}"
 
 
 def _waiting(patient: bool) -> str:  # noqa: FBT001 says how a lock is asked for
