@@ -55,11 +55,7 @@ _ENGINES = {
     "mysql": _Engine(
         exact=lambda code: sa.cast(code, sa.LargeBinary),
         spelled=str.encode,
-        settings=sa.text(
-            # Strict, or a path too long for its column would be cut without a word.
-            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
-            " lock_wait_timeout = 2, innodb_lock_wait_timeout = 2"
-        ),
+        settings=sa.text("SET SESSION lock_wait_timeout = 2, innodb_lock_wait_timeout = 2"),
         contention=frozenset({1205, 1213}),
         code_of=lambda error: error.args[0] if error.args else None,
     ),
@@ -81,7 +77,7 @@ class TenantImages:
                 f"Pictures can be copied for tenants on PostgreSQL, MySQL and MariaDB; this is {engine.dialect.name}."
             )
         self._own = _ENGINES[engine.dialect.name]
-        self._engine = engine.execution_options(isolation_level="READ COMMITTED")
+        self._engine = engine.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=False)
         self._sleep = sleep
         columns: list[sa.ColumnClause[Any]] = [sa.column(mapping.column("items", name)) for name in _COLUMNS]
         self._items = sa.table(mapping.table("items"), *columns)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.images.tenant_images import TRIES, TenantImages
 from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack, judge
+from cata_pipeline.tenants.connections import tenant_engine
 from cata_pipeline_tests.images.conftest import Shop
 from cata_pipeline_tests.images.hosts import picture
 from cata_pipeline_tests.images.pictures import draw
@@ -29,7 +30,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         if name == "postgresql"
         else request.getfixturevalue(f"new_{name}_database")()
     )
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = tenant_engine(url)
     yield engine
     engine.dispose()
 
