@@ -31,7 +31,6 @@ from cata_pipeline.providers.square_references import (
 )
 
 _COMBO = "COMBO"
-_NAME_OF_AN_ONLY_VARIATION = "regular"
 AnyReference = TypeVar("AnyReference", bound=Reference)
 
 
@@ -264,10 +263,12 @@ class _Resolver:
 
 
 def _display_name(name: str, variation: str | None, options: tuple[VariantOption, ...], *, is_sole: bool) -> str:
-    if is_sole and (variation is None or variation.strip().casefold() == _NAME_OF_AN_ONLY_VARIATION):
-        return name
-    told = variation or " / ".join(option.value for option in options)
-    return f"{name} - {told}" if told else name
+    """Return the item's name, followed by what distinguishes the variation where the item has several.
+
+    The name of a single variation distinguishes nothing: Square requires one and fills it in the seller's language.
+    """
+    distinction = None if is_sole else variation or " / ".join(option.value for option in options)
+    return f"{name} - {distinction}" if distinction else name
 
 
 def _rejected(held: HeldItem) -> list[Rejection]:

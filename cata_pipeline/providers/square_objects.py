@@ -149,7 +149,7 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
     if item_id is None:
         raise UnusableRowError("has no id")
     is_deleted = flag(row, "is_deleted", absent=False)
-    name = optional_text(data, "name")
+    name = optional_text(data, "buyer_facing_name") or optional_text(data, "name")
     if name is None:
         raise UnusableRowError("has no name")
     return HeldItem(

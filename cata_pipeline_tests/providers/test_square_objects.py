@@ -49,16 +49,44 @@ def test_a_plain_product_becomes_an_item() -> None:
         (["regular "], ["Kopi"]),
         ([""], ["Kopi"]),
         ([None], ["Kopi"]),
-        (["Large"], ["Kopi - Large"]),
+        (["Large"], ["Kopi"]),
+        (["通常"], ["Kopi"]),
+        (["KOPI"], ["Kopi"]),
         (["Regular", "Large"], ["Kopi - Regular", "Kopi - Large"]),
+        (["通常", "大"], ["Kopi - 通常", "Kopi - 大"]),
         (["", "Large"], ["Kopi", "Kopi - Large"]),
     ],
 )
-def test_a_variation_joins_the_name_unless_it_is_the_only_one_and_says_nothing(
-    names: list[str | None], shown: list[str]
-) -> None:
+def test_a_variation_joins_the_name_only_where_the_item_has_several(names: list[str | None], shown: list[str]) -> None:
     parts = [variation(number, {"name": name}) for number, name in enumerate(names, 1)]
     assert [found.name for found in gathered(product({"variations": parts})).items] == shown
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        ({"buyer_facing_name": "Iced Coffee"}, "Iced Coffee"),
+        ({"buyer_facing_name": " Iced  Coffee "}, " Iced  Coffee "),
+        ({"buyer_facing_name": "Iced Coffee", "name": None}, "Iced Coffee"),
+        ({"buyer_facing_name": "Iced Coffee", "kitchen_name": "IC"}, "Iced Coffee"),
+        ({"buyer_facing_name": ""}, "Kopi"),
+        ({"buyer_facing_name": " "}, "Kopi"),
+        ({"buyer_facing_name": None}, "Kopi"),
+        ({"kitchen_name": "IC"}, "Kopi"),
+    ],
+)
+def test_the_name_for_buyers_comes_before_the_sellers_own(data: Object, shown: str) -> None:
+    assert item(product(data)).name == shown
+    several = product({"variations": [variation(1, {"name": "S"}), variation(2, {"name": "L"})]} | data)
+    assert [found.name for found in gathered(several).items] == [f"{shown} - S", f"{shown} - L"]
+
+
+def test_a_single_variation_with_option_values_keeps_them_beside_the_items_name() -> None:
+    values = [catalog_object("ITEM_OPTION_VAL", "large", {}, item_option_value_data={"name": "Large"})]
+    size = catalog_object("ITEM_OPTION", "size", {"name": "Size", "values": values})
+    part = variation(1, {"item_option_values": [{"item_option_id": "size", "item_option_value_id": "large"}]})
+    found = item(product({"variations": [part]}), size)
+    assert (found.name, found.variant_options) == ("Kopi", (VariantOption("Size", "Large"),))
 
 
 def test_variations_of_one_product_form_a_group_and_one_alone_does_not() -> None:
