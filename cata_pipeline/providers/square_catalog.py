@@ -21,6 +21,7 @@ from cata_pipeline.providers.square_objects import (
 )
 from cata_pipeline.providers.square_options import SquareOptions
 from cata_pipeline.providers.square_references import (
+    Category,
     ItemOption,
     ModifierList,
     Reference,
@@ -43,7 +44,7 @@ class Gathered:
         self._deleted_variations: dict[str, tuple[int, str, HeldVariation]] = {}
         self._rejections: list[Rejection] = []
         self._warnings: Counter[str] = Counter()
-        self._categories: dict[str, Reference] = {}
+        self._categories: dict[str, Category] = {}
         self._images: dict[str, Reference] = {}
         self._modifier_lists: dict[str, ModifierList] = {}
         self._item_options: dict[str, ItemOption] = {}
@@ -146,7 +147,7 @@ class _Resolver:
 
     def __init__(
         self,
-        categories: Mapping[str, Reference],
+        categories: Mapping[str, Category],
         images: Mapping[str, Reference],
         modifier_lists: Mapping[str, ModifierList],
         item_options: Mapping[str, ItemOption],
@@ -175,7 +176,7 @@ class _Resolver:
         living = sum(held.is_deleted or not variation.is_deleted for variation in variations)
         if held.item_type == _COMBO:
             self.warnings["COMBO: its components and modifiers are not offered by Square and stay as they are"] += 1
-        category, categorized_at = self._category(held.category_id)
+        category, categorized_at = self._category(held.category_ids)
         groups, listed_at = self._modifier_groups(held)
         for variation in variations:
             is_deleted = held.is_deleted or variation.is_deleted
@@ -205,14 +206,15 @@ class _Resolver:
             )
             yield _Deleted(item) if is_deleted else item
 
-    def _category(self, key: str | None) -> tuple[str | None, datetime | None]:
-        if key is None:
-            return None, None
-        found = self._categories.get(key)
-        if found is None or found.is_deleted or found.text is None:
-            self.warnings["category that is not in the catalog left out"] += 1
-            return None, None
-        return found.text, found.updated_at
+    def _category(self, category_ids: tuple[str, ...]) -> tuple[str | None, datetime | None]:
+        """Return the first regular category that exists."""
+        for category_id in category_ids:
+            found = self._categories.get(category_id)
+            if found is None or found.is_deleted or found.text is None:
+                self.warnings["category that is not in the catalog left out"] += 1
+            elif found.is_regular:
+                return found.text, found.updated_at
+        return None, None
 
     def _picture(self, image_ids: tuple[str, ...]) -> tuple[str | None, datetime | None]:
         """The first that is there: one that was deleted must not take away the others."""

@@ -63,7 +63,7 @@ class HeldItem(NamedTuple):
     is_deleted: bool = False
     is_active: bool = False
     description: str | None = None
-    category_id: str | None = None
+    category_ids: tuple[str, ...] = ()
     item_type: str | None = None
     image_ids: tuple[str, ...] = ()
     uses: tuple[ModifierListUse, ...] | None = None
@@ -160,7 +160,7 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
         is_deleted=is_deleted,
         is_active=not flag(data, "is_archived", absent=False) and is_present(row, options.location_id),
         description=_description(data),
-        category_id=_category_id(data),
+        category_ids=_category_ids(data),
         item_type=optional_text(data, "product_type"),
         image_ids=_image_ids(data),
         # What was deleted may come without its data, and then says nothing about modifiers.
@@ -215,12 +215,11 @@ def _description(data: Row) -> str | None:
     return optional_text(data, "description")
 
 
-def _category_id(data: Row) -> str | None:
-    """The category that reports name, else the first of the list, else the one field of old."""
-    for part in (data_of(data, "reporting_category"), *objects_of(data, "categories")):
-        if (found := code_of(part.get("id"), "category")) is not None:
-            return found
-    return code_of(data.get("category_id"), "category_id")
+def _category_ids(data: Row) -> tuple[str, ...]:
+    """Return the reporting category, those of the list in its order, and the one of the deprecated field, each once."""
+    parts = (data_of(data, "reporting_category"), *objects_of(data, "categories"))
+    ids = [*(code_of(part.get("id"), "category") for part in parts), code_of(data.get("category_id"), "category_id")]
+    return tuple(dict.fromkeys(found for found in ids if found is not None))
 
 
 def _image_ids(data: Row) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from cata_pipeline.providers.row_fields import (
 from cata_pipeline.providers.square_objects import data_of, in_order, is_present, version_of
 
 _FREE_TEXT = "TEXT"
+_REGULAR = "REGULAR_CATEGORY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ class Reference:
     text: str | None
     updated_at: datetime | None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Category(Reference):
+    """What an item belongs to. `is_regular` is false for what arranges a menu or routes orders to a kitchen."""
+
+    is_regular: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +73,12 @@ class ItemOption(Reference):
     values: tuple[tuple[str, str], ...] = ()
 
 
-def read_category(row: Row, _: str | None) -> Reference:
-    """A CATEGORY, by its name."""
-    return _reference(row, optional_text(data_of(row, "category_data"), "name"))
+def read_category(row: Row, _: str | None) -> Category:
+    """Read a CATEGORY: its name and whether it is a regular one, as those without a type are."""
+    data = data_of(row, "category_data")
+    seen = _reference(row, optional_text(data, "name"))
+    is_regular = (optional_text(data, "category_type") or _REGULAR) == _REGULAR
+    return Category(seen.version, seen.is_deleted, seen.text, seen.updated_at, seen.warnings, is_regular)
 
 
 def read_image(row: Row, _: str | None) -> Reference:

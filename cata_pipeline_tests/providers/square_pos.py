@@ -120,7 +120,10 @@ def _references(products: Sequence[Sold]) -> list[dict[str, object]]:
     categories = dict.fromkeys(sold.category for sold in products if sold.category is not None)
     images = dict.fromkeys(sold.image for sold in products if sold.image is not None)
     return [
-        *(catalog_object("CATEGORY", _id("category", name), {"name": name}) for name in categories),
+        *(
+            catalog_object("CATEGORY", _id("category", name), {"name": name, "category_type": "REGULAR_CATEGORY"})
+            for name in categories
+        ),
         *(catalog_object("IMAGE", _id("image", url), {"url": url, "name": "kopi"}) for url in images),
     ]
 

@@ -153,13 +153,55 @@ def test_the_description_is_plain_text_else_what_html_says(data: Object, descrip
         ({"categories": [{"id": "c1", "ordinal": 5}, {"id": "c2", "ordinal": 1}], "category_id": "c3"}, "One"),
         ({"reporting_category": None, "categories": [], "category_id": "c3"}, "Three"),
         ({"reporting_category": {"ordinal": 1}, "categories": [{"id": "c1"}]}, "One"),
+        ({"categories": [{"id": "menu"}, {"id": "kitchen"}, {"id": "c2"}, {"id": "c1"}]}, "Two"),
+        ({"reporting_category": {"id": "menu"}, "categories": [{"id": "menu"}, {"id": "c1"}]}, "One"),
+        ({"reporting_category": {"id": "new"}, "categories": [{"id": "c1"}]}, "One"),
+        ({"categories": [{"id": "menu"}], "category_id": "c3"}, "Three"),
+        ({"reporting_category": {"id": "kitchen"}, "categories": [{"id": "menu"}], "category_id": "menu"}, None),
+        ({"categories": [{"id": "untyped"}]}, "Untyped"),
         ({}, None),
     ],
 )
-def test_the_category_is_the_reporting_one_else_the_first_else_the_one_of_old(data: Object, category: str) -> None:
+def test_the_category_is_the_reporting_one_else_the_first_regular_one_else_the_one_of_old(
+    data: Object, category: str | None
+) -> None:
     names = {"c1": "One", "c2": "Two", "c3": "Three"}
-    categories = [catalog_object("CATEGORY", key, {"name": name}) for key, name in names.items()]
-    assert item(product(data), *categories).category == category
+    types = {"menu": "MENU_CATEGORY", "kitchen": "KITCHEN_CATEGORY", "new": "SOME_NEW_CATEGORY", "untyped": None}
+    others = [
+        catalog_object("CATEGORY", key, {"name": key.capitalize(), "category_type": category_type})
+        for key, category_type in types.items()
+    ]
+    for type_ in ({"category_type": "REGULAR_CATEGORY"}, {}):
+        regular = [catalog_object("CATEGORY", key, {"name": name} | type_) for key, name in names.items()]
+        assert item(product(data), *others, *regular).category == category
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        [],
+        [catalog_object("CATEGORY", "gone", {"name": "Old"}, is_deleted=True)],
+        [catalog_object("CATEGORY", "gone", {"category_type": "REGULAR_CATEGORY"})],
+    ],
+    ids=["absent", "deleted", "without name"],
+)
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"reporting_category": {"id": "gone"}, "categories": [{"id": "gone"}, {"id": "c1"}], "category_id": "gone"},
+        {"categories": [{"id": "gone"}, {"id": "menu"}, {"id": "c1"}]},
+        {"reporting_category": {"id": "gone"}, "category_id": "c1"},
+    ],
+    ids=["reporting", "listed", "before the one of old"],
+)
+def test_a_category_that_is_gone_gives_way_to_the_next_and_is_counted_once(gone: list[Object], data: Object) -> None:
+    there = [
+        catalog_object("CATEGORY", "c1", {"name": "One"}),
+        catalog_object("CATEGORY", "menu", {"name": "Menu", "category_type": "MENU_CATEGORY"}),
+    ]
+    catalog = gathered(product(data), *there, *gone)
+    assert [found.category for found in catalog.items] == ["One"]
+    assert catalog.warnings == {"category that is not in the catalog left out": 1}
 
 
 @pytest.mark.parametrize(
