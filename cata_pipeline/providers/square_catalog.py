@@ -32,6 +32,12 @@ from cata_pipeline.providers.square_references import (
 )
 
 _COMBO = "COMBO"
+# Square keeps in its catalog what no menu offers. Types that are not listed here, known or not, are products.
+_NOT_FOR_A_MENU = {
+    "GIFT_CARD": "gift card left out: not a product of a menu",
+    "APPOINTMENTS_SERVICE": "appointment left out: not a product of a menu",
+    "DONATION": "donation left out: not a product of a menu",
+}
 AnyReference = TypeVar("AnyReference", bound=Reference)
 
 
@@ -163,7 +169,13 @@ class _Resolver:
         self._groups: dict[ModifierListUse, ModifierGroup] = {}
 
     def outcomes(self, held: HeldItem, deleted_alone: Iterable[HeldVariation]) -> Iterator[Item | _Deleted | Rejection]:
-        """One item or rejection for each variation; what was deleted and cannot be an item is none and only counted."""
+        """Return one item or rejection for each variation.
+
+        What no menu offers, and what was deleted and cannot be an item, is only counted.
+        """
+        if left_out := _NOT_FOR_A_MENU.get(held.item_type or ""):
+            self.warnings[left_out] += 1
+            return
         if held.warnings:
             self.warnings.update(held.warnings)
         variations = (*held.variations, *deleted_alone)

@@ -83,6 +83,7 @@ def read_item(row: Row, options: SquareOptions) -> HeldItem:
             variations=tuple(_without_item(part, str(problem)) for part in _nested(row)),
             problem=str(problem),
             is_deleted=row.get("is_deleted") is True,
+            item_type=shown(_raw_data(row).get("product_type")),
             warnings=tuple(warnings),
         )
 
@@ -202,9 +203,13 @@ def _without_item(part: object, problem: str) -> HeldVariation:
 
 
 def _nested(row: Row) -> list[object]:
-    data = row.get("item_data")
-    variations = data.get("variations") if isinstance(data, dict) else None
+    variations = _raw_data(row).get("variations")
     return variations if isinstance(variations, list) else []
+
+
+def _raw_data(row: Row) -> Row:
+    data = row.get("item_data")
+    return data if isinstance(data, dict) else {}
 
 
 def _description(data: Row) -> str | None:

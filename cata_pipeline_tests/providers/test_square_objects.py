@@ -578,10 +578,64 @@ def test_a_combo_is_an_item_whose_components_and_modifiers_are_not_said() -> Non
     assert catalog.warnings == {"COMBO: its components and modifiers are not offered by Square and stay as they are": 1}
 
 
-@pytest.mark.parametrize("product_type", ["REGULAR", "FOOD_AND_BEV", "LEGACY_SQUARE_ONLINE_SERVICE", "A_NEW_ONE", None])
+@pytest.mark.parametrize(
+    "product_type",
+    [
+        "REGULAR",
+        "FOOD_AND_BEV",
+        "EVENT",
+        "DIGITAL",
+        "LEGACY_SQUARE_ONLINE_SERVICE",
+        "LEGACY_SQUARE_ONLINE_MEMBERSHIP",
+        "A_NEW_ONE",
+        "gift_card",
+        None,
+    ],
+)
 def test_product_types_pass_through_and_have_no_components(product_type: str | None) -> None:
     found = item(product({"product_type": product_type}))
     assert (found.item_type, found.bundle_components) == (product_type, ())
+
+
+@pytest.mark.parametrize(
+    ("product_type", "warning"),
+    [
+        ("GIFT_CARD", "gift card left out: not a product of a menu"),
+        ("APPOINTMENTS_SERVICE", "appointment left out: not a product of a menu"),
+        ("DONATION", "donation left out: not a product of a menu"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        ({"variations": [variation(7), variation(8, {"sku": None})]}, {}),
+        ({"variations": [variation(7, {"sku": ["K"]})], "modifier_list_info": [{"modifier_list_id": "gone"}]}, {}),
+        ({"variations": []}, {}),
+        ({"name": None}, {}),
+        ({"categories": ["c"]}, {}),
+        ({}, {"is_deleted": True}),
+        ({}, {"updated_at": "yesterday"}),
+    ],
+    ids=["two variations", "odd parts", "no variation", "no name", "not readable", "deleted", "odd time"],
+)
+def test_what_no_menu_offers_is_neither_an_item_nor_rejected_but_counted_once(
+    product_type: str, warning: str, data: Object, fields: Object
+) -> None:
+    odd = catalog_object(
+        "ITEM", "i9", {"name": "Odd", "variations": [variation(9)], "product_type": product_type} | data
+    )
+    lost = variation(10, {"item_id": "i9"}, is_deleted=True)
+    catalog = gathered(product(), odd | fields, odd | fields, lost)
+    assert [found.item_code for found in catalog.items] == ["K1"]
+    assert (catalog.rejections, catalog.duplicates, catalog.received) == ((), (), 1)
+    assert catalog.warnings == {warning: 1}
+
+
+def test_a_sku_of_what_no_menu_offers_is_free_for_a_product() -> None:
+    card = catalog_object("ITEM", "i9", {"name": "Card", "variations": [variation(1)], "product_type": "GIFT_CARD"})
+    catalog = gathered(card, product())
+    assert [(found.item_code, found.name) for found in catalog.items] == [("K1", "Kopi")]
+    assert catalog.duplicates == ()
 
 
 def test_objects_of_types_that_nobody_asked_for_pass_by() -> None:
