@@ -6,7 +6,7 @@ option's name; a value is repeated only where it cannot be a secret.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cata_pipeline.errors import ProviderError
@@ -18,11 +18,15 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its check, what it means in a sentence, and whether a tenant must give it."""
+    """One option: its check, what it means in a sentence, and whether a tenant must give it.
+
+    `needs` names, for a value, another option that must then be given too.
+    """
 
     check: Check
     meaning: str
     required: bool = False
+    needs: Mapping[object, str] = field(default_factory=dict)
 
 
 def checked_options(slug: str, table: Mapping[str, Option], options: Options) -> tuple[dict[str, Any], list[str]]:
@@ -42,6 +46,10 @@ def checked_options(slug: str, table: Mapping[str, Option], options: Options) ->
         except Exception as error:  # noqa: BLE001 a package of somebody else's must not stop a whole tenants file
             # Only the kind: its words may repeat a value that is a secret.
             problems.append(f"{key} cannot be checked ({type(error).__name__}): repair the package of {slug}.")
+    for key, option in table.items():
+        needed = option.needs.get(values.get(key)) if option.needs else None
+        if needed is not None and needed not in options:
+            problems.append(f"{key} = {values[key]!r} needs {needed}, which is missing; give it too.")
     return values, problems
 
 

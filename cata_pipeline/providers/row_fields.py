@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from typing import cast
 
 from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES, text_problem
 
@@ -43,6 +44,24 @@ def list_of(part: Row, key: str) -> list[object]:
     if not isinstance(value, list):
         raise UnusableRowError(f"has {kind_of(value)} as {key}; expected a list")
     return value
+
+
+def objects_of(part: Row, key: str) -> list[Row]:
+    """Return the objects of a list; anything else among them makes the row unusable: left out, it would look absent."""
+    parts = list_of(part, key)
+    for found in parts:
+        if not isinstance(found, dict):
+            raise UnusableRowError(f"has {kind_of(found)} among its {key}; expected objects")
+    return cast("list[Row]", parts)
+
+
+def in_order(rows: list[Row], key: str) -> list[Row]:
+    """Return the rows by the number in `key`, 0 where there is none; equal ones in the order they came."""
+    return sorted(rows, key=lambda row: _number_or_zero(row.get(key))) if len(rows) > 1 else rows
+
+
+def _number_or_zero(value: object) -> int | Decimal:
+    return value if isinstance(value, int | Decimal) else 0
 
 
 def optional_text(part: Row, key: str) -> str | None:

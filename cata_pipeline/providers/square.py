@@ -70,7 +70,7 @@ async def _catalog(
 ) -> Catalog:
     """All objects up to the explicit end, or, without `max_pages`, those of the first page."""
     token = token_to_send(secrets, "access_token")
-    gathered = Gathered(options)
+    gathered = Gathered(options, patience.now())
     async with JsonClient(policy, patience, secrets) as client:
         async for objects in _pages(client, options, token, max_pages):
             gathered.take(objects)

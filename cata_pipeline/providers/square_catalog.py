@@ -6,7 +6,7 @@ page. What a field means is in `square_objects` and `square_references`, how pag
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
 from cata_pipeline.catalog.model import Catalog, Item, ModifierGroup, Rejection, VariantOption, unite
@@ -20,6 +20,7 @@ from cata_pipeline.providers.square_objects import (
     version_of,
 )
 from cata_pipeline.providers.square_options import SquareOptions
+from cata_pipeline.providers.square_place import Place
 from cata_pipeline.providers.square_references import (
     Category,
     ItemOption,
@@ -42,10 +43,10 @@ AnyReference = TypeVar("AnyReference", bound=Reference)
 
 
 class Gathered:
-    """The objects of the pages so far, each in its newest version."""
+    """The objects of the pages so far, each in its newest version; `now` decides what is still sold out."""
 
-    def __init__(self, options: SquareOptions) -> None:
-        self._options = options
+    def __init__(self, options: SquareOptions, now: datetime | None = None) -> None:
+        self._place = Place(options, now or datetime.now(UTC))
         self._items: dict[str, HeldItem] = {}
         self._deleted_variations: dict[str, tuple[int, str, HeldVariation]] = {}
         self._rejections: list[Rejection] = []
@@ -98,7 +99,7 @@ class Gathered:
                 self._warnings["object without type left out"] += 1
 
     def _take_item(self, row: Row) -> None:
-        held = read_item(row, self._options)
+        held = read_item(row, self._place)
         if held.item_id is None:
             self._rejections += _rejected(held)
             return
@@ -114,12 +115,12 @@ class Gathered:
             version = version_of(row)
             if version >= self._deleted_variations.get(variation_id, (version,))[0]:
                 ignored: list[str] = []
-                held = read_variation(row, self._options, ignored.append)
+                held = read_variation(row, self._place, ignored.append)
                 self._deleted_variations[variation_id] = (version, item_id, held)
 
-    def _refer(self, known: dict[str, AnyReference], read: Callable[[Row, str | None], AnyReference], row: Row) -> None:
+    def _refer(self, known: dict[str, AnyReference], read: Callable[[Row, Place], AnyReference], row: Row) -> None:
         try:
-            reference = read(row, self._options.location_id)
+            reference = read(row, self._place)
         except UnusableRowError:
             kind = str(row["type"]).lower().replace("_", " ")
             self._warnings[f"{kind} that cannot be read left out"] += 1

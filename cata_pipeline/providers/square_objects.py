@@ -6,7 +6,7 @@ Raw objects are not kept: they are many times larger. Prices are never read, unk
 """
 
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from cata_pipeline.providers.html_text import text_of_html
 from cata_pipeline.providers.row_fields import (
@@ -17,13 +17,16 @@ from cata_pipeline.providers.row_fields import (
     checked_text,
     code_of,
     flag,
+    in_order,
     item_code_of,
     kind_of,
     list_of,
+    objects_of,
     optional_text,
     shown,
 )
-from cata_pipeline.providers.square_options import SquareOptions
+from cata_pipeline.providers.square_options import MissingSku
+from cata_pipeline.providers.square_place import Place
 
 _YES_AND_NO = {"YES": True, "NO": False}
 
@@ -71,11 +74,11 @@ class HeldItem(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def read_item(row: Row, options: SquareOptions) -> HeldItem:
+def read_item(row: Row, place: Place) -> HeldItem:
     """The parts of an ITEM that a catalog needs; never fails, a `problem` says what is wrong."""
     warnings: list[str] = []
     try:
-        return _item(row, options, warnings)
+        return _item(row, place, warnings)
     except UnusableRowError as problem:
         return HeldItem(
             item_id=shown(row.get("id")),
@@ -88,24 +91,14 @@ def read_item(row: Row, options: SquareOptions) -> HeldItem:
         )
 
 
-def read_variation(part: object, options: SquareOptions, warn: Warn) -> HeldVariation:
+def read_variation(part: object, place: Place, warn: Warn) -> HeldVariation:
     """One variation, nested or not; never fails, a `problem` says what is wrong."""
     if not isinstance(part, dict):
         return HeldVariation(None, None, f"is {kind_of(part)} instead of a variation")
     try:
-        return _variation(part, options, warn)
+        return _variation(part, place, warn)
     except UnusableRowError as problem:
         return _without_item(part, str(problem))
-
-
-def is_present(row: Row, location_id: str | None) -> bool:
-    """Whether an object is at the tenant's location, or at any where the tenant has named none."""
-    is_everywhere = flag(row, "present_at_all_locations")
-    if location_id is None:
-        return is_everywhere or bool(list_of(row, "present_at_location_ids"))
-    if is_everywhere:
-        return location_id not in list_of(row, "absent_at_location_ids")
-    return location_id in list_of(row, "present_at_location_ids")
 
 
 def data_of(row: Row, key: str) -> Row:
@@ -124,26 +117,7 @@ def version_of(row: Row) -> int:
     return version if isinstance(version, int) and not isinstance(version, bool) else 0
 
 
-def objects_of(part: Row, key: str) -> list[Row]:
-    """The objects of a list; what is none makes the row unusable, because a part left out would look like one less."""
-    parts = list_of(part, key)
-    for found in parts:
-        if not isinstance(found, dict):
-            raise UnusableRowError(f"has {kind_of(found)} among its {key}; expected objects")
-    return cast("list[Row]", parts)
-
-
-def in_order(rows: list[Row]) -> list[Row]:
-    """By their `ordinal`; where it is absent, as they came and before all others."""
-    return sorted(rows, key=_ordinal) if len(rows) > 1 else rows
-
-
-def _ordinal(part: Row) -> int:
-    ordinal = part.get("ordinal")
-    return ordinal if isinstance(ordinal, int) else 0
-
-
-def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
+def _item(row: Row, place: Place, warnings: list[str]) -> HeldItem:
     warn = warnings.append
     data = data_of(row, "item_data")
     item_id = code_of(row.get("id"), "id")
@@ -156,10 +130,10 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
     return HeldItem(
         item_id=item_id,
         version=version_of(row),
-        variations=tuple([read_variation(part, options, warn) for part in list_of(data, "variations")]),
+        variations=tuple([read_variation(part, place, warn) for part in list_of(data, "variations")]),
         name=name,
         is_deleted=is_deleted,
-        is_active=not flag(data, "is_archived", absent=False) and is_present(row, options.location_id),
+        is_active=not flag(data, "is_archived", absent=False) and place.has(row),
         description=_description(data),
         category_ids=_category_ids(data),
         item_type=optional_text(data, "product_type"),
@@ -171,26 +145,26 @@ def _item(row: Row, options: SquareOptions, warnings: list[str]) -> HeldItem:
     )
 
 
-def _variation(part: Row, options: SquareOptions, warn: Warn) -> HeldVariation:
+def _variation(part: Row, place: Place, warn: Warn) -> HeldVariation:
     data = data_of(part, "item_variation_data")
     variation_id = code_of(part.get("id"), "id")
     if variation_id is None:
         raise UnusableRowError("has no id")
-    is_sold = options.not_sellable == "show" or flag(data, "sellable")
+    is_sold = place.options.not_sellable == "show" or flag(data, "sellable")
     return HeldVariation(
         variation_id=variation_id,
-        code=_item_code(data, variation_id, options),
+        code=_item_code(data, variation_id, place.options.missing_sku),
         name=optional_text(data, "name"),
         is_deleted=flag(part, "is_deleted", absent=False),
-        is_active=is_sold and is_present(part, options.location_id),
+        is_active=is_sold and place.has(part) and not place.hides_as_sold_out(data, warn),
         image_ids=_image_ids(data),
         option_values=_option_values(data, warn),
         updated_at=changed_at(part, "updated_at", warn),
     )
 
 
-def _item_code(data: Row, variation_id: str, options: SquareOptions) -> str:
-    instead = variation_id if options.missing_sku == "variation_id" else None
+def _item_code(data: Row, variation_id: str, missing_sku: MissingSku) -> str:
+    instead = variation_id if missing_sku == "variation_id" else None
     return item_code_of(data.get("sku"), instead, "the variation", "Square")
 
 
@@ -246,7 +220,7 @@ def _option_values(data: Row, warn: Warn) -> tuple[tuple[str, str], ...]:
 
 def _uses(data: Row, warn: Warn) -> tuple[ModifierListUse, ...]:
     uses: dict[str, ModifierListUse] = {}
-    for part in in_order(objects_of(data, "modifier_list_info")):
+    for part in in_order(objects_of(data, "modifier_list_info"), "ordinal"):
         list_id = code_of(part.get("modifier_list_id"), "modifier_list_id")
         if list_id is None:
             warn("modifier list without id left out")

@@ -19,6 +19,7 @@ _LOCATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 MissingSku = Literal["reject", "variation_id"]
 NotSellable = Literal["hide", "show"]
+SoldOut = Literal["hide", "show"]
 
 
 def _origin(value: object) -> httpx.URL:
@@ -50,6 +51,11 @@ OPTIONS = {
     "not_sellable": Option(
         one_of("hide", "show"), "what a variation that is not sold by itself (sellable = false) becomes; hide"
     ),
+    "sold_out": Option(
+        one_of("hide", "show"),
+        "what becomes of a variation or modifier that is sold out at location_id when the catalog is fetched; show",
+        needs={"hide": "location_id"},
+    ),
     "request_budget_seconds": Option(seconds(600), "the longest that one request may take, its retries included; 60"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
 }
@@ -65,6 +71,7 @@ class SquareOptions:
     max_pages: int = 2_000
     missing_sku: MissingSku = "reject"
     not_sellable: NotSellable = "hide"
+    sold_out: SoldOut = "show"
     request_budget_seconds: float = 60.0
     fetch_budget_seconds: float = 1_800.0
 

@@ -15,10 +15,12 @@ from cata_pipeline.providers.row_fields import (
     changed_at,
     code_of,
     flag,
+    in_order,
     list_of,
     optional_text,
 )
-from cata_pipeline.providers.square_objects import data_of, in_order, is_present, version_of
+from cata_pipeline.providers.square_objects import data_of, version_of
+from cata_pipeline.providers.square_place import Place
 
 _FREE_TEXT = "TEXT"
 _REGULAR = "REGULAR_CATEGORY"
@@ -73,7 +75,7 @@ class ItemOption(Reference):
     values: tuple[tuple[str, str], ...] = ()
 
 
-def read_category(row: Row, _: str | None) -> Category:
+def read_category(row: Row, _: Place) -> Category:
     """Read a CATEGORY: its name and whether it is a regular one, as those without a type are."""
     data = data_of(row, "category_data")
     seen = _reference(row, optional_text(data, "name"))
@@ -81,13 +83,13 @@ def read_category(row: Row, _: str | None) -> Category:
     return Category(seen.version, seen.is_deleted, seen.text, seen.updated_at, seen.warnings, is_regular)
 
 
-def read_image(row: Row, _: str | None) -> Reference:
+def read_image(row: Row, _: Place) -> Reference:
     """An IMAGE, by its URL."""
     url = optional_text(data_of(row, "image_data"), "url")
     return _reference(row, url.strip() if url else None)
 
 
-def read_item_option(row: Row, _: str | None) -> ItemOption:
+def read_item_option(row: Row, _: Place) -> ItemOption:
     """An ITEM_OPTION with its values; buyers read the display name."""
     data = data_of(row, "item_option_data")
     values = []
@@ -101,14 +103,14 @@ def read_item_option(row: Row, _: str | None) -> ItemOption:
     return ItemOption(seen.version, seen.is_deleted, seen.text, seen.updated_at, seen.warnings, tuple(values))
 
 
-def read_modifier_list(row: Row, location_id: str | None) -> ModifierList:
+def read_modifier_list(row: Row, place: Place) -> ModifierList:
     """A MODIFIER_LIST with its modifiers; only their names and whether they are offered count."""
     data = data_of(row, "modifier_list_data")
     warnings: list[str] = []
     modifiers: dict[str, Modifier] = {}
     hidden = set()
     for part in _modifiers_in_order(data):
-        modifier = _modifier(part, location_id, warnings.append)
+        modifier = _modifier(part, place, warnings.append)
         if modifier is None:
             warnings.append("modifier without id or name left out")
         elif modifier.code in modifiers:
@@ -127,24 +129,26 @@ def read_modifier_list(row: Row, location_id: str | None) -> ModifierList:
         modifiers=tuple(modifiers.values()),
         hidden=frozenset(hidden),
         is_free_text=optional_text(data, "modifier_type") == _FREE_TEXT,
-        is_active=is_present(row, location_id),
+        is_active=place.has(row),
     )
 
 
 def _modifiers_in_order(data: Row) -> list[Row]:
     parts = [part if isinstance(part, dict) else {} for part in list_of(data, "modifiers")]
-    ordered = in_order([{"ordinal": data_of(part, "modifier_data").get("ordinal"), "part": part} for part in parts])
+    numbered: list[Row] = [{"ordinal": data_of(part, "modifier_data").get("ordinal"), "part": part} for part in parts]
+    ordered = in_order(numbered, "ordinal")
     return [row["part"] for row in ordered if isinstance(row["part"], dict)]
 
 
-def _modifier(part: Row, location_id: str | None, warn: Warn) -> Modifier | None:
+def _modifier(part: Row, place: Place, warn: Warn) -> Modifier | None:
     data = data_of(part, "modifier_data")
     code, name = code_of(part.get("id"), "id"), optional_text(data, "name")
     if code is None or name is None:
         return None
     if list_of(data, "child_modifier_list_ids"):
         warn("modifier lists below a modifier are not supported and left out")
-    return Modifier(code, name, not flag(part, "is_deleted", absent=False) and is_present(part, location_id))
+    is_deleted = flag(part, "is_deleted", absent=False)
+    return Modifier(code, name, not is_deleted and place.has(part) and not place.hides_as_sold_out(data, warn))
 
 
 def _reference(row: Row, text: str | None) -> Reference:

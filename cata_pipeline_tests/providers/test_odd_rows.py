@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,8 @@ from cata_pipeline_tests.providers.square_pos import catalog_object
 
 Path = tuple[str | int, ...]
 PRICE = 987_654
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+YESTERDAY = "2026-08-31T00:00:00Z"
 ABSENT = object()
 ODD: list[object] = [
     ABSENT,
@@ -60,7 +63,9 @@ def _square_rows() -> list[Any]:
     price = {"amount": PRICE, "currency": "IDR"}
 
     def variation(number: int, item_id: str, **fields: object) -> dict[str, object]:
+        override = {"location_id": "L-KOPI", "price_money": price, "sold_out": False, "sold_out_valid_until": YESTERDAY}
         more = {"price_money": price, "ordinal": number, "sellable": True, "image_ids": ["p2"], **fields}
+        more["location_overrides"] = [override]
         data = {"item_id": item_id, "name": f"No {number}", "sku": f"K{number}", **more}
         return catalog_object("ITEM_VARIATION", f"v{number}", data)
 
@@ -69,6 +74,7 @@ def _square_rows() -> list[Any]:
 
     kopi = {
         "name": "Kopi",
+        "buyer_facing_name": "Kopi Susu",
         "description_html": "<p>Strong &amp; sweet</p>",
         "description_plaintext": "Strong & sweet",
         "categories": [{"id": "c", "ordinal": 1}],
@@ -102,7 +108,7 @@ def _square_rows() -> list[Any]:
         catalog_object("ITEM", "i2", {**kopi, "name": "Teh", "variations": [variation(3, "i2")]}),
         gone,
         variation(5, "i2") | {"is_deleted": True},
-        catalog_object("CATEGORY", "c", {"name": "Coffee"}),
+        catalog_object("CATEGORY", "c", {"name": "Coffee", "category_type": "REGULAR_CATEGORY"}),
         catalog_object("IMAGE", "p1", {"url": "https://x/1.jpg"}),
         catalog_object("IMAGE", "p2", {"url": "https://x/2.jpg"}),
         catalog_object("MODIFIER_LIST", "m", {"name": "Milk", "modifier_type": "LIST", "modifiers": milk}),
@@ -111,7 +117,7 @@ def _square_rows() -> list[Any]:
 
 
 def _square_catalog(pages: list[list[object]]) -> Catalog:
-    gathered = SquareGathered(SquareOptions(location_id="L-KOPI"))
+    gathered = SquareGathered(SquareOptions(location_id="L-KOPI", sold_out="hide"), NOW)
     for page in pages:
         gathered.take(page)
     return gathered.catalog()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -132,6 +133,22 @@ def test_a_catalog_larger_than_allowed_is_an_error_and_not_cut(seller: SquarePos
     assert codes(fetch(seller, max_pages=3)) == ["K-1", "K-2", "K-3"]
 
 
+@pytest.mark.parametrize(("seconds", "is_active"), [(0, False), (1, True)])
+def test_what_is_sold_out_is_judged_by_the_time_of_the_fetch(
+    seller: SquarePos,
+    seconds: int,
+    is_active: bool,  # noqa: FBT001 a parametrized value
+) -> None:
+    until = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    override = {"location_id": "L-KOPI", "sold_out": True, "sold_out_valid_until": until.isoformat()}
+    data = {"name": "Regular", "sku": "K-1", "location_overrides": [override]}
+    variation = catalog_object("ITEM_VARIATION", "v1", data)
+    seller.misbehave(1, search_page([catalog_object("ITEM", "i1", {"name": "Kopi", "variations": [variation]})]))
+    patience = Patience(pacing=Pacing(interval=0), now=lambda: until + timedelta(seconds=seconds))
+    catalog = fetch_catalog(seller.options() | {"sold_out": "hide"}, seller.secrets(), seller.policy, patience)
+    assert [item.is_active for item in catalog.items] == [is_active]
+
+
 def test_a_rate_limit_is_waited_out(seller: SquarePos) -> None:
     seller.sell(*THREE_PAGES)
     seller.misbehave(2, RATE_LIMITED, RATE_LIMITED)
@@ -188,6 +205,7 @@ def test_every_option_may_be_given() -> None:
         "max_pages": 1,
         "missing_sku": "variation_id",
         "not_sellable": "show",
+        "sold_out": "hide",
         "request_budget_seconds": 600,
         "fetch_budget_seconds": 14_400,
     }
@@ -213,6 +231,8 @@ def test_every_option_may_be_given() -> None:
         ("max_pages", 0, "expected a whole number from 1"),
         ("missing_sku", "product_id", "expected reject or variation_id"),
         ("not_sellable", True, "expected hide or show"),
+        ("sold_out", True, "expected hide or show"),
+        ("sold_out", "hide", "needs location_id, which is missing"),
         ("request_budget_seconds", 601, "expected a number of seconds from 1 to 600"),
         ("fetch_budget_seconds", 14_401, "expected a number of seconds from 1 to 14400"),
     ],

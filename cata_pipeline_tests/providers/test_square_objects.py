@@ -13,6 +13,8 @@ from cata_pipeline_tests.providers.square_pos import catalog_object
 
 Object = dict[str, Any]
 WHEN = datetime(2026, 3, 1, 8, 0, 0, 500_000, tzinfo=UTC)
+NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
+HIDES_SOLD_OUT = {"location_id": "L1", "sold_out": "hide"}
 
 
 def variation(number: int = 1, data: Object | None = None, **fields: object) -> Object:
@@ -25,7 +27,7 @@ def product(data: Object | None = None, **fields: object) -> Object:
 
 
 def gathered(*objects: object, **options: object) -> Catalog:
-    together = Gathered(parse_options(options))
+    together = Gathered(parse_options(options), NOW)
     together.take(objects)
     return together.catalog()
 
@@ -328,6 +330,67 @@ def test_what_is_not_for_sale_is_inactive_and_not_absent(row: Object) -> None:
 def test_what_is_not_sold_by_itself_is_shown_where_the_tenant_says_so() -> None:
     row = product({"variations": [variation(1, {"sellable": False})]})
     assert item(row, not_sellable="show").is_active is True
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_sold_out"),
+    [
+        ([{"location_id": "L1", "sold_out": True}], True),
+        ([{"location_id": "L2", "sold_out": True}, {"location_id": "L1", "sold_out": True}], True),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "2026-09-01T12:00:01Z"}], True),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "2026-09-01T12:00:00Z"}], True),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "2026-09-01T20:00:00+07:00"}], True),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "2026-09-01T11:59:59.999Z"}], False),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "2026-09-01T18:00:00+07:00"}], False),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": None}], True),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": ""}], True),
+        ([{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "0001-01-01T00:00:00Z"}], True),
+        ([{"location_id": "L1", "sold_out": False}], False),
+        ([{"location_id": "L1", "sold_out": None}], False),
+        ([{"location_id": "L1", "price_money": {"amount": 5}}], False),
+        ([{"location_id": "L2", "sold_out": True}], False),
+        ([{"sold_out": True}], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_what_is_sold_out_at_the_location_is_inactive_where_the_tenant_says_so(
+    overrides: object,
+    is_sold_out: bool,  # noqa: FBT001 a parametrized value
+) -> None:
+    row = product(
+        {
+            "variations": [variation(1, {"location_overrides": overrides})],
+            "modifier_list_info": [use()],
+        }
+    )
+    milk = modifier_list({"modifiers": [modifier("oat", {"location_overrides": overrides}), modifier("soy")]})
+    for options, is_active in (
+        (HIDES_SOLD_OUT, not is_sold_out),
+        ({"location_id": "L1"}, True),
+        ({"location_id": "L1", "sold_out": "show"}, True),
+        ({}, True),
+    ):
+        found = item(row, milk, **options)
+        assert found.is_active is is_active
+        assert found.modifier_groups == (
+            ModifierGroup("m", "Milk", (Modifier("oat", "OAT", is_active), Modifier("soy", "SOY"))),
+        )
+
+
+def test_a_time_until_which_something_is_sold_out_counts_only_where_it_can_be_read() -> None:
+    overrides = [{"location_id": "L1", "sold_out": True, "sold_out_valid_until": "tomorrow"}]
+    catalog = gathered(product({"variations": [variation(1, {"location_overrides": overrides})]}), **HIDES_SOLD_OUT)
+    assert [found.is_active for found in catalog.items] == [False]
+    assert catalog.warnings == {"sold_out_valid_until that cannot be read left out": 1}
+
+
+def test_an_override_that_cannot_be_read_rejects_only_where_it_is_needed() -> None:
+    row = product({"variations": [variation(1, {"location_overrides": ["L1"]})]})
+    assert item(row, location_id="L1").is_active is True
+    assert gathered(row, **HIDES_SOLD_OUT).rejections == (
+        Rejection("v1", "K1", "has a text among its location_overrides; expected objects"),
+    )
 
 
 def test_a_deleted_product_keeps_its_name_and_says_nothing_of_modifiers_it_came_without() -> None:
