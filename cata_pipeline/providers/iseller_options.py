@@ -28,7 +28,8 @@ OPTIONS = {
     "page_size": Option(whole_number(500), "products a page; 200"),
     "max_pages": Option(whole_number(100_000), "pages of each of the two passes, a larger store is an error; 1000"),
     "empty_sku": Option(
-        one_of("product_id", "reject"), "what a product without SKU gets: its product_id as item code, or a rejection"
+        one_of("product_id", "reject"),
+        "what a product without SKU gets: its product_id as item code, or a rejection; product_id",
     ),
     "request_budget_seconds": Option(seconds(600), "the longest that one request may take, its retries included; 60"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),

@@ -80,7 +80,8 @@ def _item(row: Row, empty_sku: EmptySku, warn: Warn) -> Item:
 
 
 def _item_code(row: Row, identity: str, empty_sku: EmptySku) -> str:
-    return item_code_of(row.get("sku"), identity if empty_sku == "product_id" else None, "the product", "the POS")
+    instead = identity if empty_sku == "product_id" else None
+    return item_code_of(row.get("sku"), instead, "the product", "the POS", 'empty_sku = "product_id"')
 
 
 def _display_name(row: Row, options: tuple[VariantOption, ...]) -> str:

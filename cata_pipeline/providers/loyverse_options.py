@@ -17,7 +17,7 @@ _DEFAULT_ORIGIN = httpx.URL(_PRODUCTION)
 _STORE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 Composite = Literal["bundle", "recipe"]
-MissingSku = Literal["reject", "variant_id"]
+MissingSku = Literal["variant_id", "reject"]
 
 
 def _origin(value: object) -> httpx.URL:
@@ -43,8 +43,8 @@ OPTIONS = {
         "what the components of a composite item are: products bought with it, or what it is made of; bundle",
     ),
     "missing_sku": Option(
-        one_of("reject", "variant_id"),
-        "what a variant without SKU gets: a rejection, or its variant id as item code; reject",
+        one_of("variant_id", "reject"),
+        "what a variant without SKU gets: its variant id as item code, or a rejection; variant_id",
     ),
     "origin": Option(_origin, f"where the API is; {_PRODUCTION}"),
     "page_size": Option(whole_number(250), "items a page; 250"),
@@ -63,7 +63,7 @@ class LoyverseOptions:
 
     store_id: str | None = None
     composite: Composite = "bundle"
-    missing_sku: MissingSku = "reject"
+    missing_sku: MissingSku = "variant_id"
     origin: httpx.URL = _DEFAULT_ORIGIN
     page_size: int = 250
     max_pages: int = 1_000

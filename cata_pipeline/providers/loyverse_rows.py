@@ -216,7 +216,7 @@ def _item(row: Row, family: _Family, options: LoyverseOptions, updated_at: datet
 
 def _item_code(row: Row, identity: str, options: LoyverseOptions) -> str:
     instead = identity if options.missing_sku == "variant_id" else None
-    return item_code_of(row.get("sku"), instead, "the variant", "the POS")
+    return item_code_of(row.get("sku"), instead, "the variant", "the POS", 'missing_sku = "variant_id"')
 
 
 def _variant_options(row: Row, item: Row) -> tuple[VariantOption, ...]:

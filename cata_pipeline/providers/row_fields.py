@@ -114,14 +114,14 @@ def required_text(part: Row, key: str) -> str:
     return text
 
 
-def item_code_of(sku: object, instead: str | None, thing: str, place: str) -> str:
-    """The SKU, byte for byte, or `instead` where there is none.
+def item_code_of(sku: object, instead: str | None, thing: str, place: str, option: str) -> str:
+    """Return the SKU, byte for byte, or `instead` where there is none.
 
-    Without either the row is unusable, with the advice to give `thing` one in `place`.
+    Without either the row is unusable, with the advice to give `thing` one in `place` or to set the tenant's `option`.
     """
     if sku is None or sku == "":
         if instead is None:
-            raise UnusableRowError(f"has no SKU; give {thing} one in {place}")
+            raise UnusableRowError(f"has no SKU; give {thing} one in {place}, or set the tenant's option {option}")
         return instead
     code = code_of(sku, "SKU")
     if code is None:

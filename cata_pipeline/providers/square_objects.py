@@ -165,7 +165,7 @@ def _variation(part: Row, place: Place, warn: Warn) -> HeldVariation:
 
 def _item_code(data: Row, variation_id: str, missing_sku: MissingSku) -> str:
     instead = variation_id if missing_sku == "variation_id" else None
-    return item_code_of(data.get("sku"), instead, "the variation", "Square")
+    return item_code_of(data.get("sku"), instead, "the variation", "Square", 'missing_sku = "variation_id"')
 
 
 def _without_item(part: object, problem: str) -> HeldVariation:

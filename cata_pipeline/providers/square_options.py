@@ -17,7 +17,7 @@ _SANDBOX = "https://connect.squareupsandbox.com"
 _DEFAULT_ORIGIN = httpx.URL(_PRODUCTION)
 _LOCATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-MissingSku = Literal["reject", "variation_id"]
+MissingSku = Literal["variation_id", "reject"]
 NotSellable = Literal["hide", "show"]
 SoldOut = Literal["hide", "show"]
 
@@ -45,8 +45,8 @@ OPTIONS = {
     "page_size": Option(whole_number(1_000), "objects a page; 500"),
     "max_pages": Option(whole_number(100_000), "pages, a larger catalog is an error; 2000"),
     "missing_sku": Option(
-        one_of("reject", "variation_id"),
-        "what a variation without SKU gets: a rejection, or its variation id as item code; reject",
+        one_of("variation_id", "reject"),
+        "what a variation without SKU gets: its variation id as item code, or a rejection; variation_id",
     ),
     "not_sellable": Option(
         one_of("hide", "show"), "what a variation that is not sold by itself (sellable = false) becomes; hide"
@@ -69,7 +69,7 @@ class SquareOptions:
     origin: httpx.URL = _DEFAULT_ORIGIN
     page_size: int = 500
     max_pages: int = 2_000
-    missing_sku: MissingSku = "reject"
+    missing_sku: MissingSku = "variation_id"
     not_sellable: NotSellable = "hide"
     sold_out: SoldOut = "show"
     request_budget_seconds: float = 60.0

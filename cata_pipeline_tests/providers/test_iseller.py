@@ -192,7 +192,7 @@ def test_a_bad_row_is_reported_and_the_others_are_taken(store: Store) -> None:
     catalog = store.fetch(empty_sku="reject")
     assert codes(catalog) == ["K1", "K4"]
     assert sorted(rejection.reason for rejection in catalog.rejections) == [
-        "has no SKU; give the product one in the POS",
+        """has no SKU; give the product one in the POS, or set the tenant's option empty_sku = "product_id\"""",
         "has no name",
         "has no product_id",
         "is a text instead of a product",

@@ -66,6 +66,9 @@ def item(**fields: object) -> Item:
     return found
 
 
+NO_SKU = """has no SKU; give the product one in the POS, or set the tenant's option empty_sku = "product_id\""""
+
+
 def rejected(row: object, empty_sku: EmptySku = "product_id") -> Rejection:
     outcome = project(row, empty_sku=empty_sku, warn=lambda _sentence: None)
     assert isinstance(outcome, Rejection), outcome
@@ -142,7 +145,7 @@ def test_a_sku_that_cannot_be_a_code_rejects_its_row(sku: object, reason: str) -
 def test_a_missing_sku_rejects_where_the_tenant_wants_it() -> None:
     without = {"product_id": "p1", "name": "Teh"}
     for row in (without, without | {"sku": None}, without | {"sku": ""}):
-        assert rejected(row, "reject") == Rejection("p1", None, "has no SKU; give the product one in the POS")
+        assert rejected(row, "reject") == Rejection("p1", None, NO_SKU)
     assert taken(PLAIN | {"sku": "0"}, "reject")[0].item_code == "0"
 
 

@@ -118,7 +118,7 @@ def test_components_on_later_pages_are_told_by_their_sku_and_name(pos: LoyverseP
     ("rows", "warning"),
     [
         ([composite("DUO", "variant-B", "nowhere"), item(variant("B"))], "one is no item of the catalog"),
-        ([composite("DUO", "v-odd"), item(variant(None, "v-odd"))], "one is no item of the catalog"),
+        ([composite("DUO", "v-odd"), item(variant(" ", "v-odd"))], "one is no item of the catalog"),
         ([composite("DUO", "variant-DUO")], "it contains itself"),
     ],
 )
@@ -263,7 +263,7 @@ def test_a_token_that_no_header_can_hold_is_not_sent(pos: LoyversePos, token: st
         ({"origin": "http://api.loyverse.com"}, "origin is not an https URL"),
         ({"store_id": "../x"}, "store_id is no store id"),
         ({"composite": "both"}, "composite is 'both'; expected bundle or recipe."),
-        ({"missing_sku": "id"}, "missing_sku is 'id'; expected reject or variant_id."),
+        ({"missing_sku": "id"}, "missing_sku is 'id'; expected variant_id or reject."),
         ({"page_size": 251}, "page_size is 251; expected a whole number from 1 to 250."),
     ],
 )

@@ -19,6 +19,7 @@ from cata_pipeline.providers.row_fields import UnusableRowError
 from cata_pipeline_tests.providers.loyverse_pos import OTHER_STORE, STORE, category, item, modifier, store, variant
 
 ANY_STORE = LoyverseOptions()
+REJECTING = LoyverseOptions(missing_sku="reject")
 REFERENCES = References(
     {"category-Coffee": "Coffee"},
     {"sugar": ModifierGroup("sugar", "Sugar", (Modifier("less", "Less"),))},
@@ -172,11 +173,13 @@ def test_components_of_what_is_no_composite_are_ignored() -> None:
     assert one.components == ()
 
 
-@pytest.mark.parametrize("sku", [None, ""], ids=repr)
-def test_a_variant_without_sku_is_rejected_unless_the_tenant_takes_its_id(sku: object) -> None:
-    row = item(variant(sku, "v-1"))
-    assert rejection(row).reason == "has no SKU; give the variant one in the POS"
-    assert only(row, LoyverseOptions(missing_sku="variant_id")).item_code == "v-1"
+@pytest.mark.parametrize("sku", [{"sku": None}, {"sku": ""}, {}], ids=repr)
+def test_a_variant_without_sku_takes_its_id_unless_the_tenant_wants_it_rejected(sku: dict[str, object]) -> None:
+    part = {key: value for key, value in variant("", "v-1").items() if key != "sku"} | sku
+    assert only(item(part)).item_code == "v-1"
+    assert rejection(item(part), REJECTING).reason == (
+        """has no SKU; give the variant one in the POS, or set the tenant's option missing_sku = "variant_id\""""
+    )
 
 
 def test_zero_is_a_sku() -> None:
@@ -184,7 +187,7 @@ def test_zero_is_a_sku() -> None:
 
 
 def test_one_unusable_variant_costs_itself_only() -> None:
-    outcomes = [one.outcome for one in projected(item(variant("A"), variant(None, "v-2"), variant("C"), "odd"))]
+    outcomes = [one.outcome for one in projected(item(variant("A"), variant(" ", "v-2"), variant("C"), "odd"))]
     assert [type(outcome) for outcome in outcomes] == [Item, Rejection, Item, Rejection]
 
 
@@ -216,11 +219,12 @@ def test_a_row_that_is_no_item_says_why(row: object, reason: str) -> None:
         (item(deleted_at="2026-01-01T00:00:00.000Z"), "deleted item without variants left out"),
         (item(variant(None), deleted_at="2026-01-01T00:00:00.000Z"), "deleted variant that is no item left out"),
         (item(variant(None, deleted_at="2026-01-01T00:00:00.000Z")), "deleted variant that is no item left out"),
+        (item(variant(" ", deleted_at="2026-01-01T00:00:00.000Z")), "deleted variant that is no item left out"),
     ],
 )
 def test_deleted_rows_that_nobody_can_repair_are_no_rejections(row: object, warning: str) -> None:
     warnings: list[str] = []
-    assert projected(row, warnings=warnings) == []
+    assert projected(row, REJECTING, warnings) == []
     assert warnings == [warning]
 
 

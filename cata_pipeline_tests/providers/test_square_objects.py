@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cata_pipeline.catalog.model import Catalog, Item, Modifier, ModifierGroup, Rejection, VariantOption
+from cata_pipeline.catalog.model import Catalog, Duplicate, Item, Modifier, ModifierGroup, Rejection, VariantOption
 from cata_pipeline.providers.square_catalog import Gathered
 from cata_pipeline.providers.square_options import parse_options
 from cata_pipeline_tests.providers.square_pos import catalog_object
@@ -412,7 +412,7 @@ def test_a_deleted_product_keeps_its_name_and_says_nothing_of_modifiers_it_came_
     ],
 )  # fmt: skip
 def test_what_was_deleted_and_came_thin_is_counted_and_no_rejection(row: Object, warning: str) -> None:
-    catalog = gathered(row)
+    catalog = gathered(row, missing_sku="reject")
     assert catalog.rejections == ()
     assert catalog.warnings == {warning: 1}
 
@@ -443,11 +443,31 @@ def test_a_sku_is_taken_as_it_is(sku: object, code: str) -> None:
     assert item(product({"variations": [variation(1, {"sku": sku})]})).item_code == code
 
 
-@pytest.mark.parametrize("sku", [None, ""])
-def test_a_variation_without_sku_is_rejected_unless_the_tenant_takes_its_id(sku: object) -> None:
-    row = product({"variations": [variation(1, {"sku": sku})]})
-    assert gathered(row).rejections == (Rejection("v1", None, "has no SKU; give the variation one in Square"),)
-    assert item(row, missing_sku="variation_id").item_code == "v1"
+@pytest.mark.parametrize("sku", [{"sku": None}, {"sku": ""}, {}], ids=repr)
+def test_a_variation_without_sku_takes_its_id_unless_the_tenant_wants_it_rejected(sku: Object) -> None:
+    row = product({"variations": [catalog_object("ITEM_VARIATION", "v1", {"name": "Regular"} | sku)]})
+    assert item(row).item_code == item(row, missing_sku="variation_id").item_code == "v1"
+    reason = (
+        """has no SKU; give the variation one in Square, or set the tenant's option missing_sku = "variation_id\""""
+    )
+    assert gathered(row, missing_sku="reject").rejections == (Rejection("v1", None, reason),)
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_an_id_that_is_another_variations_sku_is_a_duplicate_like_any_other(
+    is_active: bool,  # noqa: FBT001 a parametrized value
+) -> None:
+    """Active before inactive, then the newest: which of the two has a SKU makes no difference."""
+    without = variation(1, {"sku": "", "sellable": is_active}, updated_at="2026-03-02T00:00:00Z")
+    catalog = gathered(product({"variations": [without, variation(2, {"sku": "v1"})]}))
+    assert [(found.item_code, found.provider_id) for found in catalog.items] == [("v1", "v1" if is_active else "v2")]
+    assert catalog.duplicates == (Duplicate("v1", "v2" if is_active else "v1", "v1" if is_active else "v2"),)
+
+
+def test_a_deleted_variation_without_sku_is_inactive_under_its_id() -> None:
+    parts = [variation(1, {"sku": None}), variation(2, {"sku": None}, is_deleted=True)]
+    catalog = gathered(product({"variations": parts}))
+    assert [(found.item_code, found.is_active) for found in catalog.items] == [("v1", True), ("v2", False)]
 
 
 def test_one_bad_variation_costs_its_siblings_nothing() -> None:
