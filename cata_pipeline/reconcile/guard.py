@@ -4,13 +4,14 @@ A guard compares one count of the plan with a limit that grows with the tenant. 
 `_findings`. An operator's allowance is a ceiling for one run: above it the guard still refuses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cata_pipeline.errors import GuardRefusedError, UsageError
 
 GUARDS = ("hide", "hide_children", "rename", "unpicture", "recategorize", "unknown", "reject")
-"""The guards that can be allowed for one run. `empty` cannot."""
+"""The guards that can be allowed for one run. `empty` cannot: its allowance would import nothing."""
 
 _UNKNOWN_FROM_ITEMS = 20
 _UNKNOWN_SHARE = 0.2
@@ -76,9 +77,10 @@ def check_allowances(allow: Mapping[str, int]) -> None:
         raise UsageError("; ".join(problems) + ".")
 
 
-def judge(counts: PlanCounts, allow: Mapping[str, int]) -> tuple[Finding, ...]:
-    """What every guard says of a plan, refusals and passes alike."""
-    return tuple(_findings(counts, allow))
+def judge(counts: PlanCounts, allow: Mapping[str, int], reasons: Iterable[str] = ()) -> tuple[Finding, ...]:
+    """Return what every guard finds in a plan, refusals and passes alike; `reasons` are those of the rejections."""
+    frequent = "".join(f", most frequent reason: {reason}" for reason, _ in Counter(reasons).most_common(1))
+    return tuple(_findings(counts, allow, frequent))
 
 
 def enforce(findings: tuple[Finding, ...], *, because: str = "") -> None:
@@ -92,23 +94,27 @@ def enforce(findings: tuple[Finding, ...], *, because: str = "") -> None:
     reasons = "; ".join([*(f"{f.guard}: {f.meaning} (limit {f.limit})" for f in refusals), *filter(None, [because])])
     allowing = [f"--allow {f.guard}={f.count}" for f in refusals if f.guard in GUARDS]
     if len(allowing) < len(refusals):
-        remedy = "An empty snapshot is never applied; check the provider's account, then sync again."
+        remedy = (
+            "An empty snapshot is never applied, whatever is allowed: correct what is rejected, or check the provider's"
+            " account, then sync again."
+        )
     else:
         pairs = ", ".join(f"{f.guard}: {f.count}" for f in refusals)
         remedy = f"If this is right, allow this one run with {' '.join(allowing)} (run config: allow: {{{pairs}}})."
     raise GuardRefusedError(f"Nothing was written, because the plan is implausible: {reasons}. {remedy}")
 
 
-def _findings(counts: PlanCounts, allow: Mapping[str, int]) -> Iterator[Finding]:
+def _findings(counts: PlanCounts, allow: Mapping[str, int], frequent_reason: str) -> Iterator[Finding]:
     def finding(guard: str, count: int, limit: float, meaning: str) -> Finding:
         return Finding(guard, count, int(limit), meaning, allow.get(guard))
 
-    yield finding(
-        "reject",
-        counts.rejected,
-        max(20, counts.received * 0.05),
-        f"{counts.rejected} of {counts.received} rows were rejected",
-    )
+    if counts.rejected and not counts.staged:
+        # Also on a first sync, and however few: it would succeed with 0 items.
+        meaning = f"none of the {counts.received} rows received can be an item{frequent_reason}"
+        yield finding("empty", counts.rejected, 0, meaning)
+        return
+    meaning = f"{counts.rejected} of {counts.received} rows were rejected{frequent_reason}"
+    yield finding("reject", counts.rejected, max(20, counts.received * 0.05), meaning)
     if not counts.tenant_items:
         return  # a first sync has no baseline
     items, visible = counts.tenant_items, counts.tenant_visible

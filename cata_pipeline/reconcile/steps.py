@@ -88,7 +88,9 @@ def reconcile(
         rejected = record.rejected + sum(row.is_item for row in staged.rejected)
         session.stage(_in_use(contract, staged, session), staged.tables)
         counts = session.plan(received=record.received, rejected=rejected)
-        findings = guard.judge(counts, allow)
+        refused = [row.rejection for row in (*staged.rejected, *session.rejections()) if row.is_item]
+        reasons = [rejection.reason for rejection in (*snapshot.notes.rejections, *refused)]
+        findings = guard.judge(counts, allow, reasons)
         stale_codes = session.stale_codes(STALE_LISTED) if counts.stale else ()
         if dry_run:
             items, children = session.planned()
@@ -163,7 +165,7 @@ def _judge_refused(counts: guard.PlanCounts, allow: Mapping[str, int], rows: Seq
     items = sum(row.is_item for row in rows)
     if rows[-1].is_item:
         final = replace(counts, rejected=counts.rejected + items, staged=counts.staged - items)
-        findings = tuple(finding for finding in guard.judge(final, allow) if finding.guard == "reject")
+        findings = tuple(finding for finding in guard.judge(final, allow) if finding.guard in {"reject", "empty"})
         guard.enforce(findings, because=f"the tenant database refuses {_named(rows)}")
     elif len(rows) - items > _MOST_CHILDREN_REFUSED:
         raise DatabaseError(

@@ -82,6 +82,46 @@ def test_an_empty_snapshot_is_refused_while_items_are_visible_and_cannot_be_allo
     assert refusing(replace(empty, tenant_visible=0)) == set()
 
 
+@pytest.mark.parametrize("tenant_items", [0, 1, 1000])
+@pytest.mark.parametrize("rejected", [1, 20, 21])
+@pytest.mark.parametrize("tenant_visible", [0, 1])
+def test_a_snapshot_of_nothing_but_rejected_rows_is_refused_and_no_allowance_is_suggested(
+    tenant_items: int, rejected: int, tenant_visible: int
+) -> None:
+    plan = replace(
+        CALM,
+        received=rejected,
+        rejected=rejected,
+        staged=0,
+        known=0,
+        tenant_items=tenant_items,
+        tenant_visible=min(tenant_items, tenant_visible),
+    )
+    assert refusing(plan) == refusing(plan, reject=rejected) == {"empty"}
+    with pytest.raises(GuardRefusedError) as refusal:
+        enforce(judge(plan, {}, ["has no SKU; set an option"] * rejected))
+    assert str(refusal.value) == (
+        f"Nothing was written, because the plan is implausible: empty: none of the {rejected} rows received can be an"
+        " item, most frequent reason: has no SKU; set an option (limit 0). An empty snapshot is never applied, whatever"
+        " is allowed: correct what is rejected, or check the provider's account, then sync again."
+    )
+
+
+def test_a_first_sync_of_a_store_that_is_empty_passes() -> None:
+    nothing = replace(CALM, received=0, staged=0, known=0, tenant_items=0, tenant_visible=0)
+    enforce(judge(nothing, {}))
+
+
+def test_a_refusal_of_many_rejected_rows_names_their_most_frequent_reason() -> None:
+    reasons = ["has no name"] * 20 + ["has no SKU; set an option"] * 31
+    with pytest.raises(GuardRefusedError) as refusal:
+        enforce(judge(replace(CALM, rejected=51), {}, reasons))
+    assert (
+        "reject: 51 of 1000 rows were rejected, most frequent reason: has no SKU; set an option (limit 50). If this is"
+        " right, allow this one run with --allow reject=51 "
+    ) in str(refusal.value)
+
+
 @pytest.mark.parametrize(("items", "known", "expected"), [(20, 199, {"unknown"}), (20, 200, set()), (19, 0, set())])
 def test_another_merchants_catalog_is_refused(items: int, known: int, expected: set[str]) -> None:
     assert refusing(replace(CALM, tenant_items=items, tenant_visible=items, known=known)) == expected

@@ -43,6 +43,30 @@ def sync(tenant: SyncedTenant, guard: str, count: int, allowed: int = 0, *, dry_
     return tenant.sync(*items, allow=allow, dry_run=dry_run, rejected=count if guard == "reject" else 0)
 
 
+def test_a_first_sync_that_accepts_nothing_fails_with_the_reason_and_no_allowance(tenant: SyncedTenant) -> None:
+    for count in (1, 20, 21):
+        for allow in ({}, {"reject": count}):
+            with pytest.raises(GuardRefusedError) as refusal:
+                tenant.sync(rejected=count, allow=allow)
+            assert "most frequent reason: no name" in str(refusal.value)
+            assert "--allow" not in str(refusal.value)
+    report = tenant.sync(rejected=1, dry_run=True)
+    assert [(finding.guard, finding.refuses, finding.meaning) for finding in report.findings] == [
+        ("empty", True, "none of the 1 rows received can be an item, most frequent reason: no name")
+    ]
+
+
+def test_a_first_sync_of_rows_that_the_tenants_columns_cannot_hold_fails_as_well(tenant: SyncedTenant) -> None:
+    with pytest.raises(GuardRefusedError, match="none of the 1 rows received can be an item"):
+        tenant.sync(latte(item_code="K" * 1_000))
+
+
+def test_a_first_sync_of_an_empty_store_succeeds(tenant: SyncedTenant) -> None:
+    """There is nothing to lose, and the next sync brings what the merchant enters."""
+    report = tenant.sync()
+    assert (report.items_in_snapshot, report.rejected, report.items.inserted) == (0, 0, 0)
+
+
 def test_every_guard_is_tried_here() -> None:
     assert set(LIMITS) == set(GUARDS)
 
