@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -99,6 +99,35 @@ def test_each_provider_tells_the_same_story(market: Market, monkeypatch: pytest.
     again = market.sync(*KINDS, servers=everybody)
     assert {kind: outcome.counts["unchanged"] for kind, outcome in again.items()} == dict.fromkeys(KINDS, 4)
     assert {kind: market.everything(kind) for kind in KINDS} == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("iseller", ("empty_sku", "product_id")),
+        ("square", ("missing_sku", "variation_id")),
+        ("loyverse", ("missing_sku", "variant_id")),
+    ],
+)
+def test_a_first_sync_of_products_without_sku_takes_their_ids_or_fails_with_the_option_that_does(
+    market: Market, monkeypatch: pytest.MonkeyPatch, kind: str, option: tuple[str, str]
+) -> None:
+    name, value = option
+    pos = market.open(f"{kind}-no-sku", KINDS[kind](), monkeypatch)
+    registry = market.pipeline().registry
+    tenant = registry.tenant(f"{kind}-no-sku")
+    ids = [f"id-{number:02}" for number in range(20)]
+    pos.sell([Sold(None, identity=identity) for identity in ids])
+    registry.import_tenants([replace(tenant, options={**tenant.options, name: "reject"})])
+    refused = market.sync(tenant.id, servers=[pos])[tenant.id]
+    assert refused.error is not None
+    assert "none of the 20 rows received can be an item" in refused.error
+    assert f'set the tenant\'s option {name} = "{value}"' in refused.error
+    assert "--allow" not in refused.error
+    registry.import_tenants([tenant])
+    taken = market.sync(tenant.id, servers=[pos])[tenant.id]
+    assert (taken.error, taken.counts["rejected"]) == (None, 0)
+    assert market.rows(tenant.id, "SELECT item_code FROM items ORDER BY item_code") == [(one,) for one in ids]
 
 
 def structure(market: Market, tenant_id: str) -> dict[str, list[Any]]:
