@@ -85,7 +85,7 @@ async def _catalog(
 
 
 async def _references(lists: "_Lists", options: LoyverseOptions, warnings: Counter[str]) -> References:
-    categories: dict[str, str] = {}
+    categories: dict[str, str | None] = {}
     modifiers: dict[str, ModifierGroup] = {}
 
     def warn(sentence: str) -> None:

@@ -20,6 +20,7 @@ from cata_pipeline.providers.row_fields import (
     changed_at,
     code_of,
     flag,
+    in_order,
     item_code_of,
     kind_of,
     list_of,
@@ -36,9 +37,9 @@ _COMPOSITE = "composite"
 
 @dataclass(frozen=True)
 class References:
-    """What items refer to by id: the names of categories, and modifiers as groups."""
+    """What items refer to by id: the names of categories (None where deleted), and modifiers as groups."""
 
-    categories: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, str | None] = field(default_factory=dict)
     modifiers: Mapping[str, ModifierGroup] = field(default_factory=dict)
 
 
@@ -114,31 +115,31 @@ def project(row: object, references: References, options: LoyverseOptions, warn:
             yield projected
 
 
-def category_of(row: object) -> tuple[str, str]:
-    """The id and name of a category; raises `UnusableRowError`."""
+def category_of(row: object) -> tuple[str, str | None]:
+    """Return the id and name of a category, without the name of a deleted one; raise `UnusableRowError`."""
     if not isinstance(row, dict):
         raise UnusableRowError(f"is {kind_of(row)} instead of a category")
-    return required_code(row, "id"), required_text(row, "name")
+    return required_code(row, "id"), None if _is_deleted(row) else required_text(row, "name")
 
 
 def modifier_group_of(row: object, store_id: str | None, warn: Warn) -> tuple[str, ModifierGroup]:
-    """The id of a modifier and the group of its options, inactive where it is not for the tenant's store.
+    """Return the id of a modifier and the group of its options, in the order of their positions.
 
-    Raises `UnusableRowError`.
+    What is deleted, and a modifier that is not for the tenant's store, is inactive. Raises `UnusableRowError`.
     """
     if not isinstance(row, dict):
         raise UnusableRowError(f"is {kind_of(row)} instead of a modifier")
     identity = required_code(row, "id")
     modifiers: dict[str, Modifier] = {}
-    for part in list_of(row, "modifier_options"):
-        code = code_of(part.get("id"), "modifier option id") if isinstance(part, dict) else None
-        name = optional_text(part, "name") if isinstance(part, dict) else None
+    parts = [part if isinstance(part, dict) else {} for part in list_of(row, "modifier_options")]
+    for part in in_order(parts, "position"):
+        code, name = code_of(part.get("id"), "modifier option id"), optional_text(part, "name")
         if code is None or name is None:
             warn("modifier option without id or name left out")
         elif code in modifiers:
             warn("second modifier option with the same id left out")
         else:
-            modifiers[code] = Modifier(code, name)
+            modifiers[code] = Modifier(code, name, not _is_deleted(part))
     is_active = not _is_deleted(row) and _is_for_store(row, store_id)
     return identity, ModifierGroup(identity, required_text(row, "name"), tuple(modifiers.values()), is_active)
 
@@ -259,9 +260,10 @@ def _category(row: Row, references: References, warn: Warn) -> str | None:
     identity = code_of(row.get("category_id"), "category_id")
     if identity is None:
         return None
-    if identity not in references.categories:
+    name = references.categories.get(identity)
+    if name is None:
         warn("category that the account does not have left out")
-    return references.categories.get(identity)
+    return name
 
 
 def _modifier_groups(row: Row, references: References, warn: Warn) -> tuple[ModifierGroup, ...] | None:

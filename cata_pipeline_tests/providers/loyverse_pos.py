@@ -162,9 +162,10 @@ def store(store_id: str = STORE, *, for_sale: bool = True, price: int = 18_000) 
     }
 
 
-def category(name: str) -> dict[str, object]:
+def category(name: str, **fields: object) -> dict[str, object]:
     """A category, with an id made of its name."""
-    return {"id": f"category-{name}", "name": name, "color": "GREY", "created_at": "2024-01-01T00:00:00.000Z"}
+    dates = {"created_at": "2024-01-01T00:00:00.000Z", "deleted_at": None}
+    return {"id": f"category-{name}", "name": name, "color": "GREY", **dates, **fields}
 
 
 def modifier(identity: str, name: object, *options: tuple[str, object], **fields: object) -> dict[str, object]:

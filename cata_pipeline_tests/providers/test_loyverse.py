@@ -168,6 +168,14 @@ def test_references_that_cannot_be_read_cost_no_catalog(pos: LoyversePos) -> Non
     }
 
 
+def test_the_name_of_a_deleted_category_is_ignored(pos: LoyversePos) -> None:
+    pos.categories = [category("Old", deleted_at="2026-01-01T00:00:00.000Z"), category("New")]
+    pos.offer([item(variant("A"), category_id="category-Old"), item(variant("B"), category_id="category-New")])
+    catalog = fetch(pos)
+    assert {code: found.category for code, found in by_code(catalog).items()} == {"A": None, "B": "New"}
+    assert catalog.warnings == {"category that the account does not have left out": 1}
+
+
 @pytest.mark.parametrize("name", ["categories", "modifiers"])
 def test_a_list_of_references_without_end_is_no_catalog(pos: LoyversePos, name: str) -> None:
     pos.offer([item(variant("A"))])

@@ -242,6 +242,31 @@ def test_a_modifier_is_a_group_of_its_options() -> None:
     ]
 
 
+def test_modifier_options_come_in_the_order_of_their_positions_and_deleted_ones_are_inactive() -> None:
+    options = [
+        {"id": "last", "name": "Last", "position": 10},
+        {"id": "gone", "name": "Gone", "position": 1, "deleted_at": "2026-01-01T00:00:00.000Z"},
+        {"id": "also second", "name": "Also second", "position": Decimal("2.0"), "deleted_at": None},
+        {"id": "second", "name": "Second", "position": 2, "deleted_at": ""},
+        {"id": "first", "name": "First", "position": 0},
+    ]
+    row = modifier("sugar", "Sugar", modifier_options=options)
+    assert modifier_group_of(row, None, lambda _: None)[1].modifiers == (
+        Modifier("first", "First"),
+        Modifier("gone", "Gone", is_active=False),
+        Modifier("also second", "Also second"),
+        Modifier("second", "Second"),
+        Modifier("last", "Last"),
+    )
+
+
+def test_modifier_options_without_positions_keep_their_order() -> None:
+    for position in ({"position": None}, {"position": "x"}, {}):
+        options = [{"id": code, "name": code} | position for code in "cab"]
+        row = modifier("sugar", "Sugar", modifier_options=options)
+        assert [part.code for part in modifier_group_of(row, None, lambda _: None)[1].modifiers] == ["c", "a", "b"]
+
+
 def test_a_deleted_modifier_is_an_inactive_group() -> None:
     row = modifier("sugar", "Sugar", deleted_at="2026-01-01T00:00:00.000Z")
     assert modifier_group_of(row, None, lambda _: None)[1].is_active is False
@@ -275,3 +300,9 @@ def test_references_that_are_none_are_unusable(row: object) -> None:
 
 def test_a_category_has_an_id_and_a_name() -> None:
     assert category_of(category("Coffee")) == ("category-Coffee", "Coffee")
+
+
+@pytest.mark.parametrize("name", ["Coffee", "", None])
+def test_a_deleted_category_has_no_name(name: object) -> None:
+    row = category("Coffee", deleted_at="2026-01-01T00:00:00.000Z") | {"name": name}
+    assert category_of(row) == ("category-Coffee", None)
