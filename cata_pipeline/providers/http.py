@@ -26,7 +26,7 @@ from cata_pipeline.providers.failed_tries import (
     rest_asked_for,
     transport_problem,
 )
-from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_list, json_object
+from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_list, json_object, media_type_of
 from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.secrets import Secrets
@@ -41,15 +41,21 @@ _OK = 200
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,8192}")
 _EXCERPT_CHARACTERS = 200
 _ERROR_BODY_BYTES = 64 * 1024
+_PAGES = frozenset({"text/html", "text/plain"})
 _BACKOFF = wait_exponential_jitter(initial=1, max=30, jitter=1)
 
 
 class RefusedError(ProviderError):
-    """The provider answered with a status that asking again would not change."""
+    """The provider responded with a status that another attempt would not change.
 
-    def __init__(self, message: str, status: int) -> None:
+    `reason` is its own error message: None where its body is empty or a page for people, else empty where there is none
+    that may be quoted.
+    """
+
+    def __init__(self, message: str, status: int, reason: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason
 
 
 def _utc_now() -> datetime:
@@ -191,7 +197,7 @@ class JsonClient:
 
         Of a list of `errors`, the first one: its code and its detail.
         """
-        keys = ("error_message", "error_description", "message", "error")
+        keys = ("error_message", "error_description", "message", "Message", "error", "title")
         if plain := next((words for words in (self.quoted(body.get(key)) for key in keys) if words), ""):
             return plain
         errors = body.get("errors")
@@ -300,8 +306,9 @@ class JsonClient:
 
     async def _raise_for_status(self, reply: httpx.Response, subject: str, deadline: asyncio.Timeout) -> None:
         status = reply.status_code
-        said = await self._said(reply)
-        found = f"HTTP {status} ({self.quoted(reply.headers.get('content-type')) or 'no content type'}){said}"
+        reason = await self._reason(reply)
+        found = f"HTTP {status} ({self.quoted(reply.headers.get('content-type')) or 'no content type'})"
+        found += f": {reason}" if reason else ""
         if is_transient(status):
             seconds = rest_asked_for(reply.headers, self._patience.now())
             left = (deadline.when() or 0.0) - asyncio.get_running_loop().time()
@@ -314,14 +321,15 @@ class JsonClient:
         advice = advice_for(status)
         if reply.has_redirect_location:
             advice = "Redirects are not followed: put the address it now has into the tenant's options."
-        raise RefusedError(f"{subject}: {found}. {advice}", status)
+        raise RefusedError(f"{subject}: {found}. {advice}", status, reason)
 
-    async def _said(self, reply: httpx.Response) -> str:
+    async def _reason(self, reply: httpx.Response) -> str | None:
         try:
-            words = self.error_words(await json_object(reply, _ERROR_BODY_BYTES))
-        except (BadBodyError, CutBodyError, httpx.TransportError):
-            return ""
-        return f": {words}" if words else ""
+            return self.error_words(await json_object(reply, _ERROR_BODY_BYTES))
+        except CutBodyError:
+            return None
+        except (BadBodyError, httpx.TransportError):
+            return None if media_type_of(reply) in _PAGES else ""
 
 
 def _wait(state: RetryCallState) -> float:

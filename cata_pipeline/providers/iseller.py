@@ -1,8 +1,9 @@
 """The iSeller POS: token, paging and the two passes that make one complete catalog.
 
-Change this module when the calls change; what a row means is in `iseller_rows`, which options there are in
-`iseller_options`. iSeller publishes no rate limit, sandbox or product webhook, so the adapter pulls in full
-and accepts missing and unknown fields, but takes only the provider's explicit end for the end.
+Change this module when the calls change; how their bodies are written is in `iseller_body`, what a row means in
+`iseller_rows`, which options there are in `iseller_options`. iSeller publishes no rate limit, sandbox or product
+webhook, so the adapter pulls in full and accepts missing and unknown fields, but takes only the provider's explicit end
+for the end.
 """
 
 from collections import Counter
@@ -16,6 +17,7 @@ from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.access import TokenAccess
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
+from cata_pipeline.providers.iseller_body import BodyFormat, failure_reason
 from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOptions, parse_options
 from cata_pipeline.providers.iseller_rows import product_id, project
 from cata_pipeline.providers.option_checks import Options, tenant_options
@@ -124,6 +126,7 @@ class _Store:
 
     def __init__(self, client: JsonClient, options: ISellerOptions, secrets: Mapping[str, str]) -> None:
         self._client = client
+        self._body_format = BodyFormat(client)
         self._options = options
         self._secrets = secrets
         self._access = TokenAccess(
@@ -147,11 +150,11 @@ class _Store:
             "includes": _INCLUDES,
         }
         url = self._options.store_url.copy_with(path=_PRODUCTS_PATH)
-        reply = await self._access.ask(self._client.ask, Call(name, "POST", url, json=body))
+        reply = await self._access.ask(self._body_format.ask, Call(name, "POST", url, json=body))
         rows = reply.get("products")
         if reply.get("status") is not True:
-            said = self._client.error_words(reply) or "no error message"
-            raise ProviderError(f"{what}: iSeller reports a failure: {said}. Expected status true; try again later.")
+            reason = failure_reason(self._client, reply) or "no error message"
+            raise ProviderError(f"{what}: iSeller reports a failure: {reason}. Expected status true; try again later.")
         if not isinstance(rows, list):
             raise ProviderError(f"{what}: the answer has no list of products. Check that store_url is the API's.")
         # Older answers lack the flag; then only an empty page is the end. A short page never is.

@@ -55,7 +55,7 @@ async def json_list(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> list[
 
 
 async def _json_value(reply: httpx.Response, limit: int) -> object:
-    media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(reply)
     if media_type not in _JSON_TYPES and not media_type.endswith("+json"):
         raise BadBodyError(f"is {named(media_type)} instead of JSON")
     encoding = reply.headers.get("content-encoding", "").strip().lower()
@@ -63,6 +63,12 @@ async def _json_value(reply: httpx.Response, limit: int) -> object:
         raise BadBodyError(f"is encoded as {named(encoding)}, although only gzip was offered")
     raw = await _read(reply, limit)
     return _parse(_inflate(raw, limit) if "gzip" in encoding else raw)
+
+
+def media_type_of(reply: httpx.Response) -> str:
+    """Return the content type without its parameters, in lower case; empty where there is none."""
+    content_type: str = reply.headers.get("content-type", "")
+    return content_type.partition(";")[0].strip().lower()
 
 
 def named(header: str) -> str:

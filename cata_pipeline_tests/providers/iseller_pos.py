@@ -47,6 +47,29 @@ class ISellerPos(PosServer):
         return answer({"error": "invalid_client"}, status=401)
 
 
+class FormISellerPos(ISellerPos):
+    """A store that reads forms alone, as the vendor documents; a JSON body gets `refusal`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusal = answer(b"", status=415)
+
+    def page_asked_for(self, received: Received) -> int | None:
+        if received.path != PRODUCTS or not is_form(received) or received.form["track_inventory"] != "false":
+            return None
+        return int(received.form["page"])
+
+    def other(self, received: Received) -> Answer:
+        if received.path == PRODUCTS and not is_form(received):
+            return self.refusal
+        return super().other(received)
+
+
+def is_form(received: Received) -> bool:
+    """Whether a request's body is a form."""
+    return received.headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
 def _row(sold: Sold) -> dict[str, object]:
     return {
         "product_id": sold.provider_id,

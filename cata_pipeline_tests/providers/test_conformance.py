@@ -4,13 +4,17 @@ from cata_pipeline.catalog.model import MAX_ITEM_CODE_BYTES
 from cata_pipeline.providers.conformance.pos_server import PosServer, Sold
 from cata_pipeline.providers.conformance.suite import PARAMETRIZED, CatalogConformance, ProviderConformance
 from cata_pipeline_tests.providers.feed_pos import CsvFeedPos, FeedPos
-from cata_pipeline_tests.providers.iseller_pos import ISellerPos
+from cata_pipeline_tests.providers.iseller_pos import FormISellerPos, ISellerPos
 from cata_pipeline_tests.providers.loyverse_pos import LoyversePos
 from cata_pipeline_tests.providers.square_pos import SquarePos
 
 
 class TestISeller(ProviderConformance):
     server_class = ISellerPos
+
+
+class TestISellerByForm(ProviderConformance):
+    server_class = FormISellerPos
 
 
 class TestSquare(ProviderConformance):
