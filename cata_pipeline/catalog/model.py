@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from cata_pipeline.catalog.look_alikes import look_alikes
+
 MAX_ITEM_CODE_BYTES = 1024
 """Longer codes do not fit a B-tree key of the engines we write to; such a row is rejected."""
+
+_GROUPS_NAMED = 10
+_CODES_NAMED = 3
 
 
 class VariantOption(NamedTuple):
@@ -96,12 +101,21 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Catalog:
-    """A complete answer of the provider: `items` have distinct codes and are sorted by code (as UTF-8 bytes)."""
+    """The complete catalog of a provider: `items` have distinct codes and are sorted by code (as UTF-8 bytes).
+
+    `warnings` counts by sentence what was left out of accepted rows, and item codes that look alike.
+    """
 
     items: tuple[Item, ...]
     rejections: tuple[Rejection, ...] = ()
     duplicates: tuple[Duplicate, ...] = ()
     warnings: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Add the warning about codes that look alike: here, so that it holds for every provider."""
+        if groups := look_alikes([item.item_code for item in self.items]):
+            counted = Counter({_looking_alike(groups): sum(map(len, groups))})
+            object.__setattr__(self, "warnings", self.warnings | counted)
 
     @property
     def received(self) -> int:
@@ -143,6 +157,14 @@ def unite(
 def _rank(item: Item) -> tuple[bool, float, str]:
     age = -item.updated_at.timestamp() if item.updated_at else float("inf")
     return (not item.is_active, age, item.provider_id)
+
+
+def _looking_alike(groups: list[list[str]]) -> str:
+    """Return the sentence about these groups of codes, escaped: a reader would see no difference otherwise."""
+    named = [" and ".join(map(ascii, group[:_CODES_NAMED])) for group in groups[:_GROUPS_NAMED]]
+    if (others := len(groups) - len(named)) > 0:
+        named.append(f"{others} more")
+    return f"item code that differs only invisibly from another: {'; '.join(named)}"
 
 
 def text_problem(text: str) -> str | None:

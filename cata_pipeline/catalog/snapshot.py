@@ -91,7 +91,7 @@ class SnapshotRecord:
 class Notes:
     """What a snapshot says of a catalog besides its items: at most 1,000 of each kind, the counts are on record.
 
-    `warnings` counts what was left out of accepted rows, by sentence, the most frequent first.
+    `warnings` are the catalog's, by sentence, the most frequent first.
     """
 
     rejections: tuple[Rejection, ...] = ()

@@ -131,6 +131,13 @@ class CatalogConformance:
         sold = [Sold(code, identity=f"id-{number}") for number, code in enumerate(codes)]
         assert set(self.items(pos, *sold)) == set(codes)
 
+    def test_codes_that_look_alike_are_all_kept_and_reported(self, pos: PosServer) -> None:
+        codes = ["K-1", "K-1\u200b", "K-1 ", "K-2"]
+        pos.sell([Sold(code, identity=f"id-{number}") for number, code in enumerate(codes)])
+        catalog = self.fetch(pos)
+        assert {item.item_code for item in catalog.items} == set(codes)
+        assert [count for sentence, count in catalog.warnings.items() if "'K-1\\u200b'" in sentence] == [3]
+
     def test_the_names_are_kept_as_they_are(self, pos: PosServer) -> None:
         names = ["Nasi  Goreng ", "Kopi\u00a0Susu", "Mie 🍜", "<b>Teh</b>", 'O\'Brien \\ "x"', "x" * 5_000]
         items = self.items(pos, *(Sold(f"K-{number}", name) for number, name in enumerate(names)))
