@@ -88,8 +88,8 @@ def reconcile(
         rejected = record.rejected + sum(row.is_item for row in staged.rejected)
         session.stage(_in_use(contract, staged, session), staged.tables)
         counts = session.plan(received=record.received, rejected=rejected)
-        refused = [row.rejection for row in (*staged.rejected, *session.rejections()) if row.is_item]
-        reasons = [rejection.reason for rejection in (*snapshot.notes.rejections, *refused)]
+        unfit = [row.rejection for row in (*staged.rejected, *session.rejections()) if row.is_item]
+        reasons = [rejection.reason for rejection in (*snapshot.notes.rejections, *unfit)]
         findings = guard.judge(counts, allow, reasons)
         stale_codes = session.stale_codes(STALE_LISTED) if counts.stale else ()
         if dry_run:
