@@ -6,7 +6,7 @@ from rich.console import Console
 from benchmarks.measure import BenchmarkError
 from benchmarks.reconcile import report
 from benchmarks.reconcile.catalogs import catalog_shelf, changed, plain, with_modifiers
-from benchmarks.reconcile.comparison import OURS, Comparison, Lane, compare
+from benchmarks.reconcile.comparison import FLOOR, OURS, PEERS, Comparison, compare
 from benchmarks.reconcile.databases import MYSQL, databases
 from benchmarks.reconcile.growth import Step, dlt_on_mariadb, grow
 from benchmarks.reconcile.task import CHANGED, FIRST, NO_CHANGE
@@ -34,19 +34,19 @@ def _measure(size: int, sizes: list[int]) -> None:
         phases = {FIRST: same, NO_CHANGE: same, CHANGED: shelf.store("changed", size, changed)}
         modifiers = shelf.store("modifiers", size, with_modifiers)
         comparisons: dict[str, Comparison] = {}
+        with_children: dict[str, Comparison] = {}
         steps: list[Step] = []
         for engine in running.engines:
-            comparisons[engine] = compare(running, engine, phases, status.update)
-            report.show_comparison(console, engine, size, comparisons[engine])
-            status.update(f"{engine}: with modifiers")
-            lane = Lane(running, engine, OURS)
-            report.show_modifiers(console, engine, size, [lane.sync(phase, modifiers) for phase in (FIRST, NO_CHANGE)])
-            lane.close()
+            comparisons[engine] = compare(running, engine, PEERS[engine], phases, status.update)
+            report.show_comparison(console, engine, PEERS[engine], size, comparisons[engine])
+            both = dict.fromkeys((FIRST, NO_CHANGE), modifiers)
+            with_children[engine] = compare(running, engine, (OURS, FLOOR), both, status.update)
+            report.show_comparison(console, f"{engine}, with modifiers", (OURS, FLOOR), size, with_children[engine])
         report.show_dlt_on_mariadb(console, dlt_on_mariadb(running, shelf, [size // 100, size // 25], status.update))
         for engine in running.engines:
             steps += grow(running, shelf, engine, sizes, status.update)
         report.show_growth(console, steps)
-        report.show_verdict(console, size, comparisons, steps)
+        report.show_verdict(console, size, comparisons, with_children, steps)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Taking turns, because a machine that is busy for a minute should slow down all o
 is. The median of the rounds counts.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -100,12 +100,16 @@ class Lane:
 
 
 def compare(
-    databases: Databases, engine: str, catalogs: Mapping[str, StoredCatalog], tell: Callable[[str], None]
+    databases: Databases,
+    engine: str,
+    peers: Sequence[Peer],
+    catalogs: Mapping[str, StoredCatalog],
+    tell: Callable[[str], None],
 ) -> Comparison:
-    """All phases of all peers of an engine; `catalogs` holds what each phase syncs."""
-    lanes = {peer: Lane(databases, engine, peer) for peer in PEERS[engine]}
+    """All phases of some peers; `catalogs` holds what each phase syncs."""
+    lanes = {peer: Lane(databases, engine, peer) for peer in peers}
     figures: dict[tuple[Peer, str], Figures] = {}
-    for phase, peer in _turns(lanes):
+    for phase, peer in _turns(lanes, catalogs):
         tell(f"{engine}, {phase}: {peer.label}")
         figures.setdefault((peer, phase), Figures()).results.append(lanes[peer].sync(phase, catalogs[phase]))
     for lane in lanes.values():
@@ -113,8 +117,8 @@ def compare(
     return figures
 
 
-def _turns(lanes: Mapping[Peer, Lane]) -> Iterator[tuple[str, Peer]]:
-    for phase, rounds in _ROUNDS.items():
-        for _ in range(rounds):
+def _turns(lanes: Mapping[Peer, Lane], phases: Collection[str]) -> Iterator[tuple[str, Peer]]:
+    for phase in phases:
+        for _ in range(_ROUNDS[phase]):
             for peer in lanes:
                 yield phase, peer

@@ -5,7 +5,7 @@ The order of steps, the session and its errors live here; `schema` reads the rea
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -149,8 +149,7 @@ class MysqlSession:
             self._execute(table.plan_statement())
             self._reject_what_cannot_be_inserted(table)
         for table in self._tables:
-            for statement in table.outcome_statements():
-                self._execute(statement)
+            self._execute_all(table.outcome_statements())
         self._planned_rows = sum(
             self._number(statement) for table in self._tables for statement in (table.count_plan(), table.count_hides())
         )
@@ -248,8 +247,7 @@ class MysqlSession:
         """Insert first, so that no stored row is locked while an insertion may wait; then lock, update and hide."""
         if self._outdated:
             for table in self._tables:
-                for statement in table.refresh_statements():
-                    self._execute(statement)
+                self._execute_all(table.refresh_statements())
         for table in self._tables:
             self._insert(table, waiting, refuse)
         for table in self._tables:
@@ -268,7 +266,7 @@ class MysqlSession:
         if not self._number(table.count_insertions()):
             return
         if table.has_parent:
-            self._execute(table.forget_orphans())
+            self._execute_all(table.forget_orphans())
         if not self._mariadb:
             self._lock_what_insertions_need(table, waiting)
         statements = [table.insert(omitted) for omitted in table.staged.omissions(table.defaulted)]
@@ -284,10 +282,10 @@ class MysqlSession:
             write(*ALL_ROWS)
         except RowRefusedError:
             # A merchant may have inserted one of these keys: such a row exists now and is updated like any other.
-            self._execute(table.adopt_existing())
+            self._execute_all(table.adopt_existing())
             write_isolated(write, lambda: self._column(table.insertions()), refused)
         if table.has_children:
-            self._execute(table.note_inserted_parents())
+            self._execute_all(table.note_inserted_parents())
 
     def _lock_what_insertions_need(self, table: TableStatements, waiting: str) -> None:
         """Find out without waiting whether an INSERT would wait: on MySQL it does so for a second at least.
@@ -297,7 +295,7 @@ class MysqlSession:
         if table.has_parent:
             self._execute(table.lock_parents(waiting))
         if self._rows(table.lock_keys_to_insert(waiting)):
-            self._execute(table.adopt_existing())
+            self._execute_all(table.adopt_existing())
 
     def _hide_rejected(self, table: TableStatements, number: int, reason: str) -> RejectedRow:
         [(parent_number, *own)] = self._rows(table.hide_keys(), [number])
@@ -394,6 +392,10 @@ class MysqlSession:
     def _execute(self, statement: str | bytes, parameters: list[Any] | None = None) -> int:
         rowcount: int = self._run(statement, parameters, lambda cursor: cursor.rowcount)
         return rowcount
+
+    def _execute_all(self, statements: Iterable[str]) -> None:
+        for statement in statements:
+            self._execute(statement)
 
     def _rows(self, statement: str, parameters: list[Any] | None = None) -> Sequence[tuple[Any, ...]]:
         rows: Sequence[tuple[Any, ...]] = self._run(statement, parameters, lambda cursor: cursor.fetchall())

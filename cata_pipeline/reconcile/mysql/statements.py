@@ -8,8 +8,8 @@ Nothing is executed here. What holds throughout:
 - Staged rows are numbered (`n`) in the order in which rows are locked, and a child names its parent's row by number
   (`parent_n`).
 
-Aliases: s staged, t target, p plan, pp sp the parent's plan and stage, u the target's parent, b before, a after, h to
-hide, x hidden.
+Aliases: s staged, t target, p plan, f found, pp sp the parent's plan and stage, u the target's parent, b before,
+a after, h to hide, x hidden.
 """
 
 from collections.abc import Collection, Iterator
@@ -42,8 +42,8 @@ class TableStatements:
         self.written = bound.written
         self._parent = next((table for table in contract.tables if table.table is bound.table.parent), None)
         self.has_children = any(table.table.parent is bound.table for table in contract.tables)
-        self.stage, self.plan, self._hides, self._before, self._after, self._hidden = (
-            f"`cata_{kind}_{self.name}`" for kind in ("stage", "plan", "hide", "before", "after", "hidden")
+        self.stage, self.plan, self._found, self._hides, self._before, self._after, self._hidden = (
+            f"`cata_{kind}_{self.name}`" for kind in ("stage", "plan", "found", "hide", "before", "after", "hidden")
         )
         self._mariadb = mariadb
         self._target = f"`{bound.stored_name}`"
@@ -158,6 +158,9 @@ class TableStatements:
 
     def outcome_statements(self) -> Iterator[str]:
         """Temporary tables with the children to hide, and room for the outcome."""
+        yield f"""
+            CREATE TEMPORARY TABLE {self._found} (PRIMARY KEY (`n`)) ENGINE = InnoDB
+            SELECT p.`n`, p.`target_id` FROM {self.plan} p WHERE FALSE"""
         yield self._create_hides()
         for table in (self._before, self._after):
             yield f"""
@@ -277,26 +280,43 @@ class TableStatements:
 
     def refresh_statements(self) -> Iterator[str]:
         """Bring the plan in step with rows that were deleted, renamed or inserted since it was made."""
-        yield f"""
-            UPDATE {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
+        yield from self._find(
+            f"""
+            SELECT p.`n`, NULL FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
             LEFT JOIN {self._target} t ON {self._id} = p.`target_id` AND {self._own_keys_same()}
-            SET p.`target_id` = NULL, p.`action` = {INSERT} WHERE p.`action` = {UPDATE} AND {self._id} IS NULL"""
-        yield self.adopt_existing()
+            WHERE p.`action` = {UPDATE} AND {self._id} IS NULL""",
+            INSERT,
+        )
+        yield from self.adopt_existing()
 
-    def _set_targets(self, action: int, where: str = "TRUE") -> str:
-        return f"""
-            UPDATE {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
-            STRAIGHT_JOIN {self._target} t ON {self._matching()}
-            SET p.`target_id` = {self._id}, p.`action` = {action}
-            WHERE p.`action` = {INSERT} AND p.`target_id` IS NULL AND {where}"""
+    def _find(self, rows: str, action: int) -> Iterator[str]:
+        """Give the planned rows of a select their `target_id`, its second column, and an action.
 
-    def adopt_existing(self) -> str:
+        In two steps: an UPDATE that joins the target locks its rows, and waits for those of a merchant; an INSERT that
+        selects does neither at READ COMMITTED.
+        """
+        yield f"DELETE FROM {self._found}"
+        yield f"INSERT INTO {self._found} {rows}"
+        yield f"""
+            UPDATE {self.plan} p JOIN {self._found} f ON f.`n` = p.`n`
+            SET p.`target_id` = f.`target_id`, p.`action` = {action}"""
+
+    def _find_targets(self, action: int, where: str = "TRUE") -> Iterator[str]:
+        return self._find(
+            f"""
+            SELECT p.`n`, {self._id} FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`
+            {self._joined_parent()} STRAIGHT_JOIN {self._target} t ON {self._matching()}
+            WHERE p.`action` = {INSERT} AND p.`target_id` IS NULL AND {where}""",
+            action,
+        )
+
+    def adopt_existing(self) -> Iterator[str]:
         """Plan insertions whose row exists by now as updates."""
-        return self._set_targets(UPDATE)
+        return self._find_targets(UPDATE)
 
-    def note_inserted_parents(self) -> str:
+    def note_inserted_parents(self) -> Iterator[str]:
         """Give inserted rows that are the parents of others their target."""
-        return self._set_targets(INSERT, "s.`is_parent`")
+        return self._find_targets(INSERT, "s.`is_parent`")
 
     def count_insertions(self) -> str:
         """Rows to insert."""
@@ -324,14 +344,17 @@ class TableStatements:
             STRAIGHT_JOIN `{self._parent.stored_name}` u ON {parent_id} = `needed`.`target_id`
             FOR SHARE OF u {locking}"""
 
-    def forget_orphans(self) -> str:
+    def forget_orphans(self) -> Iterator[str]:
         """Take new rows out of the plan whose parent is gone."""
         assert self._parent is not None
         parent_id = _stored("u", self._parent, "id")
-        return f"""
-            UPDATE {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
+        return self._find(
+            f"""
+            SELECT p.`n`, NULL FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
             LEFT JOIN `{self._parent.stored_name}` u ON {parent_id} = pp.`target_id`
-            SET p.`action` = 0 WHERE p.`action` = {INSERT} AND {parent_id} IS NULL"""
+            WHERE p.`action` = {INSERT} AND {parent_id} IS NULL""",
+            action=0,
+        )
 
     @property
     def defaulted(self) -> list[BoundColumn]:
