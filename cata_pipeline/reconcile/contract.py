@@ -1,13 +1,16 @@
 """What a tenant database must offer before the first write, and what a sync will use of it.
 
 `bind` holds the ownership policy against the real columns. It is pure: engines read the columns, here they are
-judged. Everything that is wrong is reported at once, because the schema's owner is another team.
+judged; which types hold which values is decided in `column_types`. Everything that is wrong is reported at once,
+because the schema's owner is another team.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from cata_pipeline.errors import ContractError
+from cata_pipeline.reconcile.column_types import Family, are_comparable, type_problem
 from cata_pipeline.reconcile.policy import ITEMS, TABLES, Column, Owner, Rule, Table
 from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 
@@ -19,34 +22,60 @@ _PATH_CHARACTERS = 140
 class ActualColumn:
     """A column as the database describes it.
 
-    `type` is the engine's full type name, of a domain that of its base. `max_characters` limits text, `max_magnitude`
-    (exclusive) limits numbers, `labels` are all that an enumeration takes; None where there is no such limit. `whole`
-    numbers take no fraction. `fills_itself` covers defaults, identities and generated columns; `default` is the
-    default's expression, which also stands in for a missing value where NULL is not allowed. `max_bytes` limits text
-    in UTF-8, `basic_plane_only` takes no 4-byte characters, and `unfit` says why a sync cannot write the column at all.
-    `equality` turns a staged text (`{}`) into what the column's unique key compares, where it may take two for equal.
+    `type` is the engine's full type name, of a domain that of its base. `max_characters` limits text, `max_bytes` text
+    in UTF-8, `lowest` and `highest` (inclusive) limit numbers, which are rounded to `scale` decimals before; `labels`
+    are all that an enumeration takes; None where there is no such limit. `basic_plane_only` takes no 4-byte characters.
+    `collation` is a character set and a collation that cannot be compared with another one of that set.
+    `fills_itself` covers defaults, identities and generated columns; `default` is the default's expression, which also
+    stands in for a missing value where NULL is not allowed. `generated` columns refuse any value, and `unfit` says why
+    the character set cannot hold a catalog.
+    `equality` turns a staged text (`{}`) into what the unique key compares, where it may take two texts for equal.
     """
 
     type: str
+    family: Family
     nullable: bool = True
     fills_itself: bool = False
     max_characters: int | None = None
-    max_magnitude: float | None = None
-    whole: bool = False
-    labels: frozenset[str] | None = None
-    default: str | None = None
     max_bytes: int | None = None
+    scale: int | None = None
+    lowest: Decimal | None = None
+    highest: Decimal | None = None
+    labels: frozenset[str] | None = None
+    collation: tuple[str, str] | None = None
+    default: str | None = None
     basic_plane_only: bool = False
+    generated: bool = False
     unfit: str | None = None
     equality: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the column takes no fraction."""
+        return self.family in {Family.INTEGER, Family.BOOLEAN_INTEGER}
+
+    @property
+    def drops_trailing_spaces(self) -> bool:
+        """Whether a text that ends in a space is stored without it."""
+        return self.family is Family.FIXED_TEXT
+
+    @property
+    def type_name(self) -> str:
+        """The type without its character set."""
+        return self.type.partition(" CHARACTER SET ")[0]
 
 
 @dataclass(frozen=True)
 class ActualTable:
-    """A table as the database describes it; `unique_keys` are the column sets of its plain unique indexes."""
+    """A table as the database describes it; `unique_keys` are the column sets of its plain unique indexes.
+
+    `problems` are sentences on what keeps a sync from writing to the table at all; with one that hides or replaces the
+    table's columns, `columns` is empty.
+    """
 
     columns: Mapping[str, ActualColumn]
-    unique_keys: frozenset[frozenset[str]]
+    unique_keys: frozenset[frozenset[str]] = frozenset()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +96,17 @@ class BoundColumn:
     def is_written(self) -> bool:
         """Whether a re-sync may write it."""
         return self.rule in {Rule.ALWAYS, Rule.WHILE_EQUAL, Rule.WHILE_NULL}
+
+    @property
+    def needed_privileges(self) -> frozenset[str]:
+        """What a sync and the image copy do with the column; nothing, where it is Cata's own."""
+        if self.is_written:
+            return frozenset({"SELECT", "INSERT", "UPDATE"})
+        if self.rule in {Rule.KEY, Rule.PARENT}:
+            return frozenset({"SELECT", "INSERT"})
+        if self.column.owner is Owner.IMAGE_COPY:
+            return frozenset({"SELECT", "UPDATE"})
+        return frozenset({"SELECT"} if self.column.required else ())
 
 
 @dataclass(frozen=True)
@@ -131,82 +171,120 @@ class Contract:
 def bind(actual: Mapping[str, ActualTable], mapping: SchemaMapping = SAME_NAMES) -> Contract:
     """Hold the policy against the real tables, by the names that the database has for them.
 
-    Raises `ContractError` that lists every missing table, column and key at once.
+    Raises `ContractError` that lists everything at once: missing tables, columns and keys, and types that do not keep
+    what is written.
     """
-    if mapping.table(ITEMS.name) not in actual:
-        found = ", ".join(sorted(actual)) or "none of the tables this project knows"
-        raise ContractError(
-            f"The tenant database has no table {_called(ITEMS.name, mapping.table(ITEMS.name))} (found: {found})."
-            " Check that the database URL points at this tenant's schema and that its owner has migrated it."
-        )
     problems: list[str] = []
     skipped: list[str] = []
     bound: list[BoundTable] = []
+    has_items = mapping.table(ITEMS.name) in actual
     for table in TABLES:
         stored_name = mapping.table(table.name)
-        if stored_name not in actual:
+        found = actual.get(stored_name)
+        if found is None:
             skipped.append(f"table {_called(table.name, stored_name)} is absent")
-        elif table.parent and table.parent not in [b.table for b in bound] and not problems:
+        elif has_items and table.parent and mapping.table(table.parent.name) not in actual:
             skipped.append(f"table {table.name} is not written because {table.parent.name} is absent")
+        elif found.problems and not found.columns:
+            problems += found.problems
         else:
-            bound.append(_bind_table(table, actual[stored_name], mapping, problems, skipped))
-    if problems:
-        raise ContractError(
-            "The tenant database does not fit: "
-            + "; ".join(problems)
-            + ". Nothing was written. Have the schema's owner migrate it, then sync again."
-        )
+            bound.append(_bind_table(table, found, mapping, problems, skipped))
+            problems += _table_problems(bound[-1], found, _parent_id(table, actual, mapping))
+    if problems or not has_items:
+        raise ContractError(_refusal(problems, actual, mapping))
     return Contract(tuple(bound), tuple(skipped))
+
+
+def _refusal(problems: list[str], actual: Mapping[str, ActualTable], mapping: SchemaMapping) -> str:
+    """Return the message of a `ContractError`."""
+    stored_name = mapping.table(ITEMS.name)
+    if stored_name in actual:
+        found = "does not fit: "
+        advice = "Have the schema's owner migrate it, then sync again."
+    else:
+        tables = ", ".join(sorted(actual)) or "none of the tables this project knows"
+        found = f"has no table {_called(ITEMS.name, stored_name)} (found: {tables})" + ("; " if problems else "")
+        advice = "Check that the database URL points at this tenant's schema and that its owner has migrated it."
+    return f"The tenant database {found}{'; '.join(problems)}. Nothing was written. {advice}"
+
+
+def _parent_id(table: Table, actual: Mapping[str, ActualTable], mapping: SchemaMapping) -> ActualColumn | None:
+    """Return the `id` of the parent table, None where there is none."""
+    if table.parent is None or (parent := actual.get(mapping.table(table.parent.name))) is None:
+        return None
+    return parent.columns.get(mapping.column(table.parent.name, "id"))
 
 
 def _bind_table(
     table: Table, actual: ActualTable, mapping: SchemaMapping, problems: list[str], skipped: list[str]
 ) -> BoundTable:
+    """Find the policy's columns in a table; what is missing goes to `problems` or, where optional, to `skipped`."""
     stored_table = mapping.table(table.name)
-
-    def stored(name: str) -> str:
-        return mapping.column(table.name, name)
-
-    def called(name: str) -> str:
-        return _called(f"{table.name}.{name}", f"{stored_table}.{stored(name)}")
-
     columns: list[BoundColumn] = []
     for column in table.columns:
-        found = actual.columns.get(stored(column.name))
+        stored_name = mapping.column(table.name, column.name)
+        found = actual.columns.get(stored_name)
+        called = _called(f"{table.name}.{column.name}", f"{stored_table}.{stored_name}")
         if found is None:
             if column.required:
-                problems.append(f"{called(column.name)} is missing")
+                problems.append(f"{called} is missing")
             elif column.rule is not Rule.NEVER:
-                skipped.append(f"column {called(column.name)} is absent")
+                skipped.append(f"column {called} is absent")
             continue
         rule = column.rule
-        if rule is Rule.WHILE_EQUAL and stored(column.companion) not in actual.columns:
+        companion = mapping.column(table.name, column.companion)
+        if rule is Rule.WHILE_EQUAL and companion not in actual.columns:
             rule = Rule.WHILE_NULL
-        columns.append(BoundColumn(column, stored(column.name), rule, found))
-    known = {stored(column.name) for column in table.columns if column.rule is not Rule.NEVER}
-    problems += [
-        f"{stored_table}.{name} is NOT NULL without a default, and a sync does not know what to put there"
-        for name, found in actual.columns.items()
-        if name not in known and not found.nullable and not found.fills_itself
-    ]
-    problems += [
-        f"{called(c.name)} is {c.actual.type}, which drops trailing spaces; a key has to keep every byte"
-        for c in columns
-        if c.rule is Rule.KEY and c.actual.type.startswith(("character(", "char("))
-    ]
-    problems += [f"{called(c.name)} {c.actual.unfit}" for c in columns if c.actual.unfit and c.rule is not Rule.NEVER]
-    problems += [
-        f"{called(c.name)} takes {c.actual.max_characters} characters; the path of a picture has {_PATH_CHARACTERS}"
-        for c in columns
-        if c.column.owner is Owner.IMAGE_COPY and (c.actual.max_characters or _PATH_CHARACTERS) < _PATH_CHARACTERS
-    ]
-    if stored("id") in actual.columns and frozenset({stored("id")}) not in actual.unique_keys:
-        problems.append(f"{stored_table} has no unique key on ({stored('id')}), by which menus refer to it")
-    key = frozenset(c.stored_name for c in columns if c.column.rule in {Rule.KEY, Rule.PARENT})
-    whole = len(key) == sum(c.rule in {Rule.KEY, Rule.PARENT} for c in table.columns)
-    if whole and key not in actual.unique_keys:
-        problems.append(f"{stored_table} has no unique key on ({', '.join(sorted(key))}), so equal rows could double")
+        columns.append(BoundColumn(column, stored_name, rule, found))
     return BoundTable(table, stored_table, tuple(columns))
+
+
+def _table_problems(bound: BoundTable, actual: ActualTable, parent_id: ActualColumn | None) -> Iterator[str]:
+    """Yield everything that keeps a sync or the image copy from using a table that exists."""
+    yield from actual.problems
+    for column in bound.columns:
+        called = _called(f"{bound.name}.{column.name}", f"{bound.stored_name}.{column.stored_name}")
+        for problem in _column_problems(column, parent_id):
+            yield f"{called} {problem}"
+    ours = {column.stored_name for column in bound.columns if column.rule is not Rule.NEVER}
+    for name, found in actual.columns.items():
+        if name not in ours and not found.nullable and not found.fills_itself:
+            yield f"{bound.stored_name}.{name} is NOT NULL without a default; a sync does not know what to put there"
+    yield from _missing_keys(bound, actual)
+
+
+def _column_problems(column: BoundColumn, parent_id: ActualColumn | None) -> Iterator[str]:
+    """Yield why a column cannot take or return the values of its policy column."""
+    actual = column.actual
+    writes = column.needed_privileges - {"SELECT"}
+    if column.rule is Rule.PARENT:
+        if parent_id is not None and not _is_comparable(actual, parent_id):
+            yield f"is {actual.type_name}, which cannot be compared with the id of its parent, {parent_id.type_name}"
+    elif writes:
+        yield from filter(None, [type_problem(column.column, actual.family, actual.type_name), actual.unfit])
+    if writes and actual.generated:
+        yield "is generated by the database and takes no value; expected an ordinary column"
+    if column.column.owner is Owner.IMAGE_COPY and (actual.max_characters or _PATH_CHARACTERS) < _PATH_CHARACTERS:
+        yield f"takes {actual.max_characters} characters; the path of a picture has {_PATH_CHARACTERS}"
+
+
+def _is_comparable(one: ActualColumn, other: ActualColumn) -> bool:
+    """Whether an engine joins two columns as they are."""
+    if one.family in {Family.OTHER, Family.ENUM}:
+        return one.type_name == other.type_name
+    share_a_set = one.collation and other.collation and one.collation[0] == other.collation[0]
+    return are_comparable(one.family, other.family) and (not share_a_set or one.collation == other.collation)
+
+
+def _missing_keys(bound: BoundTable, actual: ActualTable) -> Iterator[str]:
+    stored_id = bound.stored_names.get("id")
+    if stored_id and frozenset({stored_id}) not in actual.unique_keys:
+        yield f"{bound.stored_name} has no unique key on ({stored_id}), by which menus refer to it"
+    identifying = {Rule.KEY, Rule.PARENT}
+    key = frozenset(c.stored_name for c in bound.columns if c.rule in identifying)
+    whole = len(key) == sum(c.rule in identifying for c in bound.table.columns)
+    if whole and key not in actual.unique_keys:
+        yield f"{bound.stored_name} has no unique key on ({', '.join(sorted(key))}), so equal rows could double"
 
 
 def _called(ours: str, theirs: str) -> str:

@@ -46,7 +46,8 @@ class Column:
     `source` is the column of the staged snapshot that feeds it. A `WHILE_EQUAL` column is compared with its
     `companion`; where the table lacks the companion, `WHILE_NULL` governs instead. A column that is not `required`
     is skipped where the table lacks it. Where a catalog may lack a value (`may_be_missing`), one that does not fit
-    the column leaves the stored value as it is; any other value that does not fit costs its row.
+    the column leaves the stored value as it is; any other value that does not fit costs its row. An `exact` text is
+    read back by the image copy, so its column must return every text as it was written.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Column:
     required: bool = False
     may_be_missing: bool = False
     on_insert: str = "as the provider says"
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,19 @@ def _visible(source: str) -> Column:
     )
 
 
-def _optional(name: str, *, source: str = "", kind: Kind = Kind.TEXT, required: bool = False) -> Column:
-    return Column(name, Owner.PROVIDER, Rule.ALWAYS, source or name, kind, required=required, may_be_missing=True)
+def _optional(
+    name: str, *, source: str = "", kind: Kind = Kind.TEXT, required: bool = False, exact: bool = False
+) -> Column:
+    return Column(
+        name,
+        Owner.PROVIDER,
+        Rule.ALWAYS,
+        source or name,
+        kind,
+        required=required,
+        may_be_missing=True,
+        exact=exact,
+    )
 
 
 def _price(name: str) -> Column:
@@ -158,8 +171,8 @@ ITEMS = Table(
             on_insert="provider text",
         ),
         _visible("is_active"),
-        _optional("external_image_url", required=True),
-        Column("main_image_url", Owner.IMAGE_COPY, Rule.NEVER, required=True, on_insert="untouched"),
+        _optional("external_image_url", required=True, exact=True),
+        Column("main_image_url", Owner.IMAGE_COPY, Rule.NEVER, required=True, on_insert="untouched", exact=True),
         _optional("category"),
         _optional("item_type"),
         _optional("variant_group"),

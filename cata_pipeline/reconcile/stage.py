@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,9 @@ class StagedTable:
             return [frozenset()]
         patterns = frame.drop_duplicates().to_dict("records")
         return [frozenset(str(name) for name, missing in pattern.items() if missing) for pattern in patterns]
+
+_EXACT = Context(prec=2000)
+"""More digits than any engine's decimal and any quantity have together."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +286,7 @@ def _column_problems(values: pa.ChunkedArray, column: BoundColumn) -> Iterator[t
     if actual.labels is not None:
         for row in _where(pc.invert(pc.is_in(values, pa.array([*actual.labels, None], pa.string())))):
             yield row, f"is {values[row].as_py()!r}; the column takes {', '.join(sorted(actual.labels))}"
-    if kind is Kind.DECIMAL:
+    if kind in {Kind.DECIMAL, Kind.INTEGER}:
         yield from _number_problems(values, actual)
 
 
@@ -295,6 +299,9 @@ def _text_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tu
         lengths = pc.binary_length(values)
         for row in _where(pc.greater(lengths, actual.max_bytes)):
             yield row, f"has {lengths[row].as_py()} bytes; the column takes {actual.max_bytes}"
+    if actual.drops_trailing_spaces:
+        for row in _where(pc.ends_with(values, " ")):
+            yield row, f"ends in a space, which the column ({actual.type_name}) would drop"
     if actual.basic_plane_only:
         for row in _where(beyond_basic_plane(values)):
             yield row, "holds a 4-byte character, such as an emoji; the column takes none (utf8mb3)"
@@ -322,13 +329,21 @@ def folded_rivals(staged: StagedTable) -> bool:
 
 
 def _number_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tuple[int, str]]:
-    numbers = pc.abs(pc.cast(values, pa.float64()))
-    if actual.max_magnitude is not None:
-        for row in _where(pc.greater_equal(numbers, actual.max_magnitude)):
-            yield row, f"is {values[row].as_py()}; the column takes less than {actual.max_magnitude:g}"
-    if actual.whole:
-        for row in _where(pc.not_equal(numbers, pc.floor(numbers))):
-            yield row, f"is {values[row].as_py()}; the column takes whole numbers"
+    """Judge each distinct number exactly: a binary float would take 9999999999.99995 for what decimal(14, 4) holds."""
+    for value in pc.unique(values).to_pylist():
+        if value is not None and (problem := _number_problem(Decimal(value), actual)):
+            for row in _where(pc.equal(values, value)):
+                yield row, f"is {value}; the column takes {problem}"
+
+
+def _number_problem(number: Decimal, actual: ActualColumn) -> str | None:
+    if actual.whole and number != number.to_integral_value():
+        return "whole numbers"
+    if actual.lowest is None or actual.highest is None:
+        return None
+    if actual.scale is not None:  # 99.96 is rounded to 100.0, and too large for decimal(3, 1)
+        number = number.quantize(Decimal(1).scaleb(-actual.scale), ROUND_HALF_UP, _EXACT)
+    return None if actual.lowest <= number <= actual.highest else f"{actual.lowest:f} to {actual.highest:f}"
 
 
 def _where(condition: pa.ChunkedArray) -> list[int]:

@@ -1,4 +1,4 @@
-"""Reads what a MySQL or MariaDB tenant database really offers: columns, their types and limits, and unique keys.
+"""Reads what a MySQL or MariaDB tenant database really offers: tables, columns, their types and limits, unique keys.
 
 Whether that is enough is judged in `contract`.
 """
@@ -9,11 +9,38 @@ from typing import Any
 
 import pymysql
 
+from cata_pipeline.reconcile.column_types import Family, decimal_range, integer_range
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable
 
+_FAMILIES = {
+    "varchar": Family.TEXT,
+    "tinytext": Family.TEXT,
+    "text": Family.TEXT,
+    "mediumtext": Family.TEXT,
+    "longtext": Family.TEXT,
+    "char": Family.FIXED_TEXT,
+    "enum": Family.ENUM,
+    "tinyint": Family.INTEGER,
+    "smallint": Family.INTEGER,
+    "mediumint": Family.INTEGER,
+    "int": Family.INTEGER,
+    "bigint": Family.INTEGER,
+    "decimal": Family.DECIMAL,
+    "float": Family.ROUNDED,
+    "double": Family.DOUBLE,
+    "json": Family.JSON,
+    "uuid": Family.UUID,
+}
 _CHARACTER_SETS = frozenset({"utf8mb4", "utf8mb3", "utf8"})
 _BYTE_LIMITED = frozenset({"tinytext", "text", "mediumtext"})
 _INTEGER_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+_BASE_TABLES = frozenset({"BASE TABLE", "SYSTEM VERSIONED"})
+
+_TABLES = """
+SELECT t.table_name, t.table_type, t.engine, e.transactions
+FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine
+WHERE t.table_schema = DATABASE() AND t.table_name IN %s
+"""
 
 _DESCRIBED = (
     "data_type",
@@ -37,54 +64,102 @@ SELECT table_name, index_name, column_name, sub_part
 FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0 AND table_name IN %s
 """
 
+_ESCAPES = {"''": "'", r"\\": "\\", r"\0": "\0", r"\n": "\n", r"\r": "\r"}
+
 
 def read_schema(
     rows: Callable[[str, list[Any]], Sequence[tuple[Any, ...]]], names: Collection[str], *, mariadb: bool
 ) -> dict[str, ActualTable]:
     """Return the tables of these names that exist in the connected schema; `rows` executes a statement."""
+    wanted = list(names)
+    present = {table: described for table, *described in rows(_TABLES, [wanted])}
     columns: dict[str, dict[str, ActualColumn]] = {}
-    for table, name, *described in rows(_COLUMNS.format(", ".join(_DESCRIBED)), [list(names)]):
+    for table, name, *described in rows(_COLUMNS.format(", ".join(_DESCRIBED)), [wanted]):
         actual = _actual_column(dict(zip(_DESCRIBED, described, strict=True)), mariadb=mariadb)
         columns.setdefault(table, {})[name] = actual
-    parts: dict[tuple[str, str], list[tuple[str | None, int | None]]] = {}
-    for table, index, column, prefix in rows(_UNIQUE_KEYS, [list(names)]):
-        parts.setdefault((table, index), []).append((column, prefix))
+    keys = _unique_keys(rows(_UNIQUE_KEYS, [wanted]))
+    return {
+        name: ActualTable(
+            columns=columns.get(name, {}) if kind in _BASE_TABLES else {},
+            unique_keys=frozenset(keys.get(name, ())),
+            problems=tuple(_unusable(name, kind, engine, transactional=transactions == "YES")),
+        )
+        for name, (kind, engine, transactions) in present.items()
+    }
+
+
+def _unusable(name: str, kind: str, engine: str | None, *, transactional: bool) -> Iterator[str]:
+    if kind not in _BASE_TABLES:
+        yield f"{name} is a {kind.lower()}; expected a base table"
+    elif not transactional:
+        yield f"{name} uses {engine}, which has no transactions; expected InnoDB"
+
+
+def _unique_keys(parts: Sequence[tuple[Any, ...]]) -> dict[str, set[frozenset[str]]]:
+    """Return each table's column sets that are unique as a whole."""
+    indexes: dict[tuple[str, str], list[tuple[str | None, int | None]]] = {}
+    for table, index, column, prefix in parts:
+        indexes.setdefault((table, index), []).append((column, prefix))
     keys: dict[str, set[frozenset[str]]] = {}
-    for (table, _), members in parts.items():
+    for (table, _), members in indexes.items():
         # Unique first characters, or a unique expression, do not make the column unique.
         if all(column is not None and prefix is None for column, prefix in members):
             keys.setdefault(table, set()).add(frozenset(column for column, _ in members if column))
-    return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
+    return keys
 
 
 def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColumn:
     kind, full, extra = described["data_type"].lower(), described["column_type"], described["extra"]
-    character_set = described["character_set_name"]
-    characters, default = described["character_maximum_length"], described["column_default"]
-    magnitude = None
+    character_set, collation = described["character_set_name"], described["collation_name"]
+    characters, scale = described["character_maximum_length"], described["numeric_scale"]
+    lowest = highest = None
     if kind == "decimal":
-        magnitude = float(10 ** (described["numeric_precision"] - described["numeric_scale"]))
+        lowest, highest = decimal_range(described["numeric_precision"], scale, unsigned="unsigned" in full)
     elif kind in _INTEGER_BITS:
-        magnitude = float(2 ** (_INTEGER_BITS[kind] - ("unsigned" not in full)))
-    if default is not None and not mariadb and "DEFAULT_GENERATED" not in extra:
-        default = f"'{pymysql.converters.escape_string(default)}'"  # MySQL tells the bare value
+        lowest, highest = integer_range(_INTEGER_BITS[kind], unsigned="unsigned" in full)
+    default = _default(kind, described["column_default"], is_literal=not mariadb and "DEFAULT_GENERATED" not in extra)
     fits = character_set is None or character_set in _CHARACTER_SETS
+    generated = "auto_increment" in extra or re.search(r"\b(STORED|VIRTUAL|PERSISTENT) GENERATED", extra) is not None
     return ActualColumn(
-        type=f"{full} CHARACTER SET {character_set} COLLATE {described['collation_name']}" if character_set else full,
+        type=f"{full} CHARACTER SET {character_set} COLLATE {collation}" if character_set else full,
+        family=_family(kind, full, scale),
         nullable=described["is_nullable"] == "YES",
         # An enumeration without a default takes its first value.
         fills_itself=default is not None or kind == "enum" or "auto_increment" in extra or "GENERATED" in extra,
+        generated=generated,
         max_characters=characters if kind in {"varchar", "char"} else None,
-        max_magnitude=magnitude,
-        whole=kind in _INTEGER_BITS,
-        labels=frozenset(_labels(full)) if kind == "enum" else None,
-        default=default,
         max_bytes=characters if kind in _BYTE_LIMITED else None,
+        scale=scale,
+        lowest=lowest,
+        highest=highest,
+        labels=frozenset(_labels(full)) if kind == "enum" else None,
+        # A binary collation prevails over any other.
+        collation=(character_set, collation) if character_set and not collation.endswith("_bin") else None,
+        default=default,
         basic_plane_only=character_set in {"utf8mb3", "utf8"},
         unfit=None if fits else f"is stored in {character_set}; expected utf8mb4",
     )
 
 
+def _family(kind: str, full: str, scale: int | None) -> Family:
+    if full.startswith("tinyint(1)"):
+        return Family.BOOLEAN_INTEGER
+    if full == "bit(1)":
+        return Family.BOOLEAN
+    if kind == "double" and scale is not None:  # double(10,2)
+        return Family.ROUNDED
+    return _FAMILIES.get(kind, Family.OTHER)
+
+
+def _default(kind: str, default: str | None, *, is_literal: bool) -> str | None:
+    """Return the default as an expression; MySQL reports a literal as its bare value."""
+    if default is None:
+        return None
+    if kind == "bit":  # b'1' is a text to everything but a column of bits
+        return f"({default} + 0)"
+    return f"'{pymysql.converters.escape_string(default)}'" if is_literal else default
+
+
 def _labels(full: str) -> Iterator[str]:
     for label in re.findall(r"'((?:[^']|'')*)'", full):
-        yield label.replace("''", "'")
+        yield re.sub(r"''|\\[\\0nr]", lambda escape: _ESCAPES[escape[0]], label)

@@ -1,38 +1,92 @@
-"""Reads what a PostgreSQL tenant database really offers: columns, their types and limits, and unique keys.
+"""Reads what a PostgreSQL tenant database really offers: tables, columns, their types and limits, and unique keys.
 
 Whether that is enough is judged in `contract`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from cata_pipeline.reconcile.column_types import Family, decimal_range, integer_range
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable
 
+_FAMILIES = {
+    "text": Family.TEXT,
+    "varchar": Family.TEXT,
+    "citext": Family.TEXT,
+    "bpchar": Family.FIXED_TEXT,
+    "enum": Family.ENUM,
+    "bool": Family.BOOLEAN,
+    "int2": Family.INTEGER,
+    "int4": Family.INTEGER,
+    "int8": Family.INTEGER,
+    "numeric": Family.DECIMAL,
+    "float4": Family.ROUNDED,
+    "float8": Family.DOUBLE,
+    "json": Family.JSON,
+    "jsonb": Family.JSON,
+    "uuid": Family.UUID,
+}
+_INTEGER_BITS = {"int2": 16, "int4": 32, "int8": 64}
+_MODIFIER_OFFSET = 4
+"""What PostgreSQL adds to a type's length or precision, to tell it from none (-1)."""
+
+_RELATIONS = {
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "S": "a sequence",
+    "i": "an index",
+    "I": "an index",
+    "c": "a composite type",
+}
+_TABLES = """
+SELECT name, c.oid, c.relkind, c.relpersistence = 't',
+       ARRAY(SELECT r.rulename::text FROM pg_rewrite r
+             WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3') AND r.ev_enabled <> 'D' ORDER BY 1)
+FROM unnest(%s::text[]) AS name
+JOIN pg_class c ON c.oid = to_regclass(quote_ident(name))
+"""
+
+_DESCRIBED = (
+    "type",
+    "type_name",
+    "modifier",
+    "nullable",
+    "fills_itself",
+    "generated",
+    "labels",
+    "default",
+    "collation",
+    "equality",
+)
+# A domain may be NOT NULL and have a default of its own.
 _COLUMNS = """
 WITH RECURSIVE base AS (
-    SELECT a.attrelid, a.attnum, a.atttypid AS type, a.atttypmod AS modifier
+    SELECT a.attrelid, a.attnum, a.atttypid AS type, a.atttypmod AS modifier, a.attnotnull AS filled,
+           NULL::text AS stands_in
     FROM pg_attribute a
-    WHERE a.attrelid = ANY (%s::regclass[]) AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-    SELECT b.attrelid, b.attnum, t.typbasetype, CASE WHEN b.modifier = -1 THEN t.typtypmod ELSE b.modifier END
+    SELECT b.attrelid, b.attnum, t.typbasetype, CASE WHEN b.modifier = -1 THEN t.typtypmod ELSE b.modifier END,
+           b.filled OR t.typnotnull, coalesce(b.stands_in, pg_get_expr(t.typdefaultbin, 0)) COLLATE "default"
     FROM base b JOIN pg_type t ON t.oid = b.type
     WHERE t.typtype = 'd'
 )
-SELECT c.relname, a.attname, format_type(b.type, b.modifier), NOT a.attnotnull,
-       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '',
-       CASE WHEN b.type IN ('varchar'::regtype, 'bpchar'::regtype) AND b.modifier > 4 THEN b.modifier - 4 END,
-       CASE WHEN b.type = 'numeric'::regtype AND b.modifier > 4
-            THEN power(10, ((b.modifier - 4) >> 16) - ((b.modifier - 4) & 2047))::float8 END,
-       b.type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype),
+SELECT b.attrelid, a.attname, format_type(b.type, b.modifier),
+       CASE WHEN t.typtype = 'e' THEN 'enum'
+            WHEN t.typnamespace = 'pg_catalog'::regnamespace OR t.typname = 'citext' THEN t.typname::text END,
+       b.modifier, NOT b.filled,
+       a.atthasdef OR b.stands_in IS NOT NULL OR a.attidentity <> '' OR a.attgenerated <> '',
+       a.attgenerated <> '' OR a.attidentity = 'a',
        (SELECT array_agg(e.enumlabel::text) FROM pg_enum e WHERE e.enumtypid = b.type),
-       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+       CASE WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), b.stands_in) END,
+       CASE WHEN l.collname <> 'default' THEN l.collname::text END,
        CASE WHEN t.typname = 'citext' THEN '({} COLLATE "default")::' || format_type(b.type, NULL)
             WHEN NOT l.collisdeterministic
             THEN '{} COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname)
        END
 FROM base b
 JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
-JOIN pg_class c ON c.oid = b.attrelid
 JOIN pg_attribute a ON a.attrelid = b.attrelid AND a.attnum = b.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
@@ -41,14 +95,13 @@ LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 
 # Columns that an index merely includes are no part of its key, and a deferred check is no check for a sync.
 _UNIQUE_KEYS = """
-SELECT c.relname, array_agg(a.attname::text)
+SELECT i.indrelid, array_agg(a.attname::text)
 FROM pg_index i
-JOIN pg_class c ON c.oid = i.indrelid
 CROSS JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, place)
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
-WHERE c.oid = ANY (%s::regclass[]) AND i.indisunique AND i.indimmediate AND i.indisvalid
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = ANY (%s::oid[]) AND i.indisunique AND i.indimmediate AND i.indisvalid
   AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
-GROUP BY i.indexrelid, c.relname
+GROUP BY i.indexrelid, i.indrelid
 """
 
 
@@ -56,39 +109,61 @@ def read_schema(
     rows: Callable[[str, list[Any]], list[tuple[Any, ...]]], names: Collection[str]
 ) -> dict[str, ActualTable]:
     """Return the tables of these names that exist on the search path; `rows` executes a statement."""
-    present = rows(
-        "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(quote_ident(name)) IS NOT NULL",
-        [list(names)],
-    )
-    found = [f'"{name}"' for (name,) in present]
-    columns: dict[str, dict[str, ActualColumn]] = {}
-    for table, name, *described in rows(_COLUMNS, [found]):
-        columns.setdefault(table, {})[name] = _actual_column(*described)
-    keys: dict[str, set[frozenset[str]]] = {}
-    for table, members in rows(_UNIQUE_KEYS, [found]):
-        keys.setdefault(table, set()).add(frozenset(members))
-    return {name: ActualTable(found, frozenset(keys.get(name, ()))) for name, found in columns.items()}
+    present = rows(_TABLES, [list(names)])
+    oids = [oid for _, oid, *_ in present]
+    columns: dict[int, dict[str, ActualColumn]] = {}
+    for oid, name, *described in rows(_COLUMNS, [oids]):
+        columns.setdefault(oid, {})[name] = _actual_column(dict(zip(_DESCRIBED, described, strict=True)))
+    keys: dict[int, set[frozenset[str]]] = {}
+    for oid, members in rows(_UNIQUE_KEYS, [oids]):
+        keys.setdefault(oid, set()).add(frozenset(members))
+    tables: dict[str, ActualTable] = {}
+    for name, oid, kind, temporary, rules in present:
+        unusable = tuple(_unusable(name, kind, rules, temporary=temporary))
+        tables[name] = ActualTable(
+            columns={} if unusable else columns.get(oid, {}),
+            unique_keys=frozenset(keys.get(oid, ())),
+            problems=unusable,
+        )
+    return tables
 
 
-def _actual_column(  # noqa: PLR0913, PLR0917 the columns of _COLUMNS, in their order
-    kind: str,
-    nullable: bool,  # noqa: FBT001
-    fills_itself: bool,  # noqa: FBT001
-    characters: int | None,
-    magnitude: float | None,
-    whole: bool,  # noqa: FBT001
-    labels: list[str] | None,
-    default: str | None,
-    equality: str | None,
-) -> ActualColumn:
+def _unusable(name: str, kind: str, rules: list[str], *, temporary: bool) -> Iterator[str]:
+    if kind not in {"r", "p"}:
+        yield f"{name} is {_RELATIONS.get(kind, 'no table')}; expected an ordinary or partitioned table"
+    elif temporary:
+        yield f"{name} is a temporary table of this connection; expected the tenant's own table"
+    elif rules:
+        yield f"{name} rewrites what a sync writes by rules ({', '.join(rules)}); expected none on INSERT or UPDATE"
+
+
+def _actual_column(described: Mapping[str, Any]) -> ActualColumn:
+    kind, modifier = described["type_name"], described["modifier"]
+    family = _FAMILIES.get(kind, Family.OTHER)
+    scale = lowest = highest = None
+    if kind in _INTEGER_BITS:
+        lowest, highest = integer_range(_INTEGER_BITS[kind])
+    elif kind == "numeric" and modifier >= _MODIFIER_OFFSET:
+        precision, scale = _precision_and_scale(modifier - _MODIFIER_OFFSET)
+        lowest, highest = decimal_range(precision, scale)
+        family = Family.DECIMAL if scale >= 0 else Family.ROUNDED  # numeric(5, -2) holds hundreds
     return ActualColumn(
-        type=kind,
-        nullable=nullable,
-        fills_itself=fills_itself,
-        max_characters=characters,
-        max_magnitude=magnitude,
-        whole=whole,
-        labels=frozenset(labels) if labels else None,
-        default=default,
-        equality=equality,
+        type=described["type"],
+        family=family,
+        nullable=described["nullable"],
+        fills_itself=described["fills_itself"],
+        generated=described["generated"],
+        max_characters=modifier - _MODIFIER_OFFSET if kind in {"varchar", "bpchar"} and modifier > 0 else None,
+        scale=scale,
+        lowest=lowest,
+        highest=highest,
+        labels=frozenset(described["labels"]) if described["labels"] else None,
+        collation=("", described["collation"]) if described["collation"] else None,
+        default=described["default"],
+        equality=described["equality"],
     )
+
+
+def _precision_and_scale(packed: int) -> tuple[int, int]:
+    """Take apart a numeric's type modifier, of which the scale is a signed number of 11 bits."""
+    return packed >> 16, ((packed & 2047) ^ 1024) - 1024
