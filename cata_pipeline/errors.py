@@ -64,7 +64,7 @@ class ProviderError(TenantError):
 
 
 class ContractError(TenantError):
-    """The tenant database lacks tables, columns, types or keys that a sync needs."""
+    """The tenant database lacks tables, columns, types, keys or privileges that a sync needs."""
 
     kind = "contract"
 

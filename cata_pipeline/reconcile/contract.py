@@ -17,6 +17,8 @@ from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 _PATH_CHARACTERS = 140
 """The longest path of a copied picture: a tenant id of 64, `/items/`, a SHA-256, `.webp`."""
 
+_PRIVILEGES = ("SELECT", "INSERT", "UPDATE")
+
 
 @dataclass(frozen=True)
 class ActualColumn:
@@ -27,8 +29,8 @@ class ActualColumn:
     are all that an enumeration takes; None where there is no such limit. `basic_plane_only` takes no 4-byte characters.
     `collation` is a character set and a collation that cannot be compared with another one of that set.
     `fills_itself` covers defaults, identities and generated columns; `default` is the default's expression, which also
-    stands in for a missing value where NULL is not allowed. `generated` columns refuse any value, and `unfit` says why
-    the character set cannot hold a catalog.
+    stands in for a missing value where NULL is not allowed. `generated` columns refuse any value, `unfit` says why the
+    character set cannot hold a catalog, and `withheld` are the privileges that our account lacks.
     `equality` turns a staged text (`{}`) into what the unique key compares, where it may take two texts for equal.
     """
 
@@ -48,6 +50,7 @@ class ActualColumn:
     generated: bool = False
     unfit: str | None = None
     equality: str | None = None
+    withheld: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:
@@ -70,12 +73,13 @@ class ActualTable:
     """A table as the database describes it; `unique_keys` are the column sets of its plain unique indexes.
 
     `problems` are sentences on what keeps a sync from writing to the table at all; with one that hides or replaces the
-    table's columns, `columns` is empty.
+    table's columns, `columns` is empty. `grantee` ends a GRANT of privileges on the table, as the engine spells it.
     """
 
     columns: Mapping[str, ActualColumn]
     unique_keys: frozenset[frozenset[str]] = frozenset()
     problems: tuple[str, ...] = ()
+    grantee: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class BoundColumn:
     def needed_privileges(self) -> frozenset[str]:
         """What a sync and the image copy do with the column; nothing, where it is Cata's own."""
         if self.is_written:
-            return frozenset({"SELECT", "INSERT", "UPDATE"})
+            return frozenset(_PRIVILEGES)
         if self.rule in {Rule.KEY, Rule.PARENT}:
             return frozenset({"SELECT", "INSERT"})
         if self.column.owner is Owner.IMAGE_COPY:
@@ -171,8 +175,8 @@ class Contract:
 def bind(actual: Mapping[str, ActualTable], mapping: SchemaMapping = SAME_NAMES) -> Contract:
     """Hold the policy against the real tables, by the names that the database has for them.
 
-    Raises `ContractError` that lists everything at once: missing tables, columns and keys, and types that do not keep
-    what is written.
+    Raises `ContractError` that lists everything at once: missing tables, columns, keys and privileges, and types that
+    do not keep what is written.
     """
     problems: list[str] = []
     skipped: list[str] = []
@@ -191,20 +195,23 @@ def bind(actual: Mapping[str, ActualTable], mapping: SchemaMapping = SAME_NAMES)
             bound.append(_bind_table(table, found, mapping, problems, skipped))
             problems += _table_problems(bound[-1], found, _parent_id(table, actual, mapping))
     if problems or not has_items:
-        raise ContractError(_refusal(problems, actual, mapping))
+        raise ContractError(_refusal(list(dict.fromkeys(problems)), actual, mapping))
     return Contract(tuple(bound), tuple(skipped))
 
 
 def _refusal(problems: list[str], actual: Mapping[str, ActualTable], mapping: SchemaMapping) -> str:
-    """Return the message of a `ContractError`."""
+    """Return the message of a `ContractError`; a problem of the whole database is found with each of its tables."""
     stored_name = mapping.table(ITEMS.name)
     if stored_name in actual:
         found = "does not fit: "
-        advice = "Have the schema's owner migrate it, then sync again."
+        advice = "Have the schema's owner migrate it or give our account the privileges, then sync again."
     else:
         tables = ", ".join(sorted(actual)) or "none of the tables this project knows"
         found = f"has no table {_called(ITEMS.name, stored_name)} (found: {tables})" + ("; " if problems else "")
-        advice = "Check that the database URL points at this tenant's schema and that its owner has migrated it."
+        advice = (
+            "Check that the database URL points at this tenant's schema, that its owner has migrated it, and that our"
+            " account may read it: MySQL and MariaDB do not show tables without a privilege on them."
+        )
     return f"The tenant database {found}{'; '.join(problems)}. Nothing was written. {advice}"
 
 
@@ -250,6 +257,7 @@ def _table_problems(bound: BoundTable, actual: ActualTable, parent_id: ActualCol
     for name, found in actual.columns.items():
         if name not in ours and not found.nullable and not found.fills_itself:
             yield f"{bound.stored_name}.{name} is NOT NULL without a default; a sync does not know what to put there"
+    yield from _missing_privileges(bound, actual)
     yield from _missing_keys(bound, actual)
 
 
@@ -274,6 +282,17 @@ def _is_comparable(one: ActualColumn, other: ActualColumn) -> bool:
         return one.type_name == other.type_name
     share_a_set = one.collation and other.collation and one.collation[0] == other.collation[0]
     return are_comparable(one.family, other.family) and (not share_a_set or one.collation == other.collation)
+
+
+def _missing_privileges(bound: BoundTable, actual: ActualTable) -> Iterator[str]:
+    lacking = {
+        privilege: [c.stored_name for c in bound.columns if privilege in c.needed_privileges & c.actual.withheld]
+        for privilege in _PRIVILEGES
+    }
+    missing = [f"{privilege} ({', '.join(names)})" for privilege, names in lacking.items() if names]
+    if missing:
+        granted = ", ".join(privilege for privilege, names in lacking.items() if names)
+        yield f"our account lacks {', '.join(missing)} on {bound.stored_name}: GRANT {granted} ON {actual.grantee}"
 
 
 def _missing_keys(bound: BoundTable, actual: ActualTable) -> Iterator[str]:

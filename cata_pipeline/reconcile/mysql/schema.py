@@ -1,6 +1,6 @@
 """Reads what a MySQL or MariaDB tenant database really offers: tables, columns, their types and limits, unique keys.
 
-Whether that is enough is judged in `contract`.
+Whether that is enough is judged in `contract`; whether our account may create temporary tables, in `privileges`.
 """
 
 import re
@@ -11,6 +11,7 @@ import pymysql
 
 from cata_pipeline.reconcile.column_types import Family, decimal_range, integer_range
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable
+from cata_pipeline.reconcile.mysql.privileges import missing_privileges, quoted, quoted_account
 
 _FAMILIES = {
     "varchar": Family.TEXT,
@@ -41,6 +42,7 @@ SELECT t.table_name, t.table_type, t.engine, e.transactions
 FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine
 WHERE t.table_schema = DATABASE() AND t.table_name IN %s
 """
+_SERVER = "SELECT DATABASE(), CURRENT_USER()"
 
 _DESCRIBED = (
     "data_type",
@@ -53,6 +55,7 @@ _DESCRIBED = (
     "collation_name",
     "numeric_precision",
     "numeric_scale",
+    "privileges",
 )
 _COLUMNS = """
 SELECT table_name, column_name, {}
@@ -71,6 +74,7 @@ def read_schema(
     rows: Callable[[str, list[Any]], Sequence[tuple[Any, ...]]], names: Collection[str], *, mariadb: bool
 ) -> dict[str, ActualTable]:
     """Return the tables of these names that exist in the connected schema; `rows` executes a statement."""
+    [(database, account)] = rows(_SERVER, [])
     wanted = list(names)
     present = {table: described for table, *described in rows(_TABLES, [wanted])}
     columns: dict[str, dict[str, ActualColumn]] = {}
@@ -78,11 +82,13 @@ def read_schema(
         actual = _actual_column(dict(zip(_DESCRIBED, described, strict=True)), mariadb=mariadb)
         columns.setdefault(table, {})[name] = actual
     keys = _unique_keys(rows(_UNIQUE_KEYS, [wanted]))
+    missing = missing_privileges(rows, database, account)
     return {
         name: ActualTable(
             columns=columns.get(name, {}) if kind in _BASE_TABLES else {},
             unique_keys=frozenset(keys.get(name, ())),
-            problems=tuple(_unusable(name, kind, engine, transactional=transactions == "YES")),
+            problems=(*_unusable(name, kind, engine, transactional=transactions == "YES"), *missing),
+            grantee=f"{quoted(database)}.{quoted(name)} TO {quoted_account(account)}",
         )
         for name, (kind, engine, transactions) in present.items()
     }
@@ -138,6 +144,7 @@ def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColu
         default=default,
         basic_plane_only=character_set in {"utf8mb3", "utf8"},
         unfit=None if fits else f"is stored in {character_set}; expected utf8mb4",
+        withheld=frozenset({"SELECT", "INSERT", "UPDATE"}) - set(described["privileges"].upper().split(",")),
     )
 
 

@@ -1,6 +1,7 @@
 """Reads what a PostgreSQL tenant database really offers: tables, columns, their types and limits, and unique keys.
 
-Whether that is enough is judged in `contract`.
+Whether that is enough is judged in `contract`; what our account may do beside reading and writing columns, in
+`privileges`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -8,6 +9,7 @@ from typing import Any
 
 from cata_pipeline.reconcile.column_types import Family, decimal_range, integer_range
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable
+from cata_pipeline.reconcile.postgresql.privileges import missing_privileges, unreachable_tables
 
 _FAMILIES = {
     "text": Family.TEXT,
@@ -40,11 +42,12 @@ _RELATIONS = {
     "c": "a composite type",
 }
 _TABLES = """
-SELECT name, c.oid, c.relkind, c.relpersistence = 't',
+SELECT name, c.oid, c.relkind, c.relpersistence = 't', format('%%I.%%I TO %%I', n.nspname, c.relname, current_user),
        ARRAY(SELECT r.rulename::text FROM pg_rewrite r
              WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3') AND r.ev_enabled <> 'D' ORDER BY 1)
 FROM unnest(%s::text[]) AS name
 JOIN pg_class c ON c.oid = to_regclass(quote_ident(name))
+JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 
 _DESCRIBED = (
@@ -58,6 +61,7 @@ _DESCRIBED = (
     "default",
     "collation",
     "equality",
+    "withheld",
 )
 # A domain may be NOT NULL and have a default of its own.
 _COLUMNS = """
@@ -84,7 +88,9 @@ SELECT b.attrelid, a.attname, format_type(b.type, b.modifier),
        CASE WHEN t.typname = 'citext' THEN '({} COLLATE "default")::' || format_type(b.type, NULL)
             WHEN NOT l.collisdeterministic
             THEN '{} COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname)
-       END
+       END,
+       ARRAY(SELECT p FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS p
+             WHERE NOT has_column_privilege(b.attrelid, b.attnum, p))
 FROM base b
 JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
 JOIN pg_attribute a ON a.attrelid = b.attrelid AND a.attnum = b.attnum
@@ -108,7 +114,10 @@ GROUP BY i.indexrelid, i.indrelid
 def read_schema(
     rows: Callable[[str, list[Any]], list[tuple[Any, ...]]], names: Collection[str]
 ) -> dict[str, ActualTable]:
-    """Return the tables of these names that exist on the search path; `rows` executes a statement."""
+    """Return the tables of these names that exist on the search path; `rows` executes a statement.
+
+    A table in a schema that our account may not use is returned without columns.
+    """
     present = rows(_TABLES, [list(names)])
     oids = [oid for _, oid, *_ in present]
     columns: dict[int, dict[str, ActualColumn]] = {}
@@ -117,15 +126,19 @@ def read_schema(
     keys: dict[int, set[frozenset[str]]] = {}
     for oid, members in rows(_UNIQUE_KEYS, [oids]):
         keys.setdefault(oid, set()).add(frozenset(members))
+    missing = missing_privileges(rows, oids)
     tables: dict[str, ActualTable] = {}
-    for name, oid, kind, temporary, rules in present:
-        unusable = tuple(_unusable(name, kind, rules, temporary=temporary))
+    for name, oid, kind, temporary, grantee, rules in present:
+        unusable = list(_unusable(name, kind, rules, temporary=temporary))
         tables[name] = ActualTable(
             columns={} if unusable else columns.get(oid, {}),
             unique_keys=frozenset(keys.get(oid, ())),
-            problems=unusable,
+            problems=(*unusable, *missing.get(oid, ())),
+            grantee=grantee,
         )
-    return tables
+    absent = [name for name in names if name not in tables]
+    unreachable = unreachable_tables(rows, absent) if absent else {}
+    return tables | {name: ActualTable({}, problems=(problem,)) for name, problem in unreachable.items()}
 
 
 def _unusable(name: str, kind: str, rules: list[str], *, temporary: bool) -> Iterator[str]:
@@ -161,6 +174,7 @@ def _actual_column(described: Mapping[str, Any]) -> ActualColumn:
         collation=("", described["collation"]) if described["collation"] else None,
         default=described["default"],
         equality=described["equality"],
+        withheld=frozenset(described["withheld"]),
     )
 
 
