@@ -74,12 +74,20 @@ class ActualTable:
 
     `problems` are sentences on what keeps a sync from writing to the table at all; with one that hides or replaces the
     table's columns, `columns` is empty. `grantee` ends a GRANT of privileges on the table, as the engine spells it.
+    `ignores_case` says that the server calls columns equal that differ in case only.
     """
 
     columns: Mapping[str, ActualColumn]
     unique_keys: frozenset[frozenset[str]] = frozenset()
     problems: tuple[str, ...] = ()
     grantee: str = ""
+    ignores_case: bool = False
+
+    def stored_name(self, name: str) -> str:
+        """What the table really calls a column; the name itself where it has none such."""
+        if self.ignores_case and name not in self.columns:
+            return next((found for found in self.columns if found.lower() == name.lower()), name)
+        return name
 
 
 @dataclass(frozen=True)
@@ -219,7 +227,7 @@ def _parent_id(table: Table, actual: Mapping[str, ActualTable], mapping: SchemaM
     """Return the `id` of the parent table, None where there is none."""
     if table.parent is None or (parent := actual.get(mapping.table(table.parent.name))) is None:
         return None
-    return parent.columns.get(mapping.column(table.parent.name, "id"))
+    return parent.columns.get(parent.stored_name(mapping.column(table.parent.name, "id")))
 
 
 def _bind_table(
@@ -229,7 +237,7 @@ def _bind_table(
     stored_table = mapping.table(table.name)
     columns: list[BoundColumn] = []
     for column in table.columns:
-        stored_name = mapping.column(table.name, column.name)
+        stored_name = actual.stored_name(mapping.column(table.name, column.name))
         found = actual.columns.get(stored_name)
         called = _called(f"{table.name}.{column.name}", f"{stored_table}.{stored_name}")
         if found is None:
@@ -239,7 +247,7 @@ def _bind_table(
                 skipped.append(f"column {called} is absent")
             continue
         rule = column.rule
-        companion = mapping.column(table.name, column.companion)
+        companion = actual.stored_name(mapping.column(table.name, column.companion))
         if rule is Rule.WHILE_EQUAL and companion not in actual.columns:
             rule = Rule.WHILE_NULL
         columns.append(BoundColumn(column, stored_name, rule, found))

@@ -42,7 +42,7 @@ SELECT t.table_name, t.table_type, t.engine, e.transactions
 FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine
 WHERE t.table_schema = DATABASE() AND t.table_name IN %s
 """
-_SERVER = "SELECT DATABASE(), CURRENT_USER()"
+_SERVER = "SELECT @@lower_case_table_names, DATABASE(), CURRENT_USER()"
 
 _DESCRIBED = (
     "data_type",
@@ -73,9 +73,12 @@ _ESCAPES = {"''": "'", r"\\": "\\", r"\0": "\0", r"\n": "\n", r"\r": "\r"}
 def read_schema(
     rows: Callable[[str, list[Any]], Sequence[tuple[Any, ...]]], names: Collection[str], *, mariadb: bool
 ) -> dict[str, ActualTable]:
-    """Return the tables of these names that exist in the connected schema; `rows` executes a statement."""
-    [(database, account)] = rows(_SERVER, [])
-    wanted = list(names)
+    """Return the tables of these names that exist in the connected schema; `rows` executes a statement.
+
+    Column names are equal without case, table names where the server folds them (`lower_case_table_names`).
+    """
+    [(folds, database, account)] = rows(_SERVER, [])
+    wanted = [*names, *(name.lower() for name in names)] if folds else list(names)
     present = {table: described for table, *described in rows(_TABLES, [wanted])}
     columns: dict[str, dict[str, ActualColumn]] = {}
     for table, name, *described in rows(_COLUMNS.format(", ".join(_DESCRIBED)), [wanted]):
@@ -83,15 +86,20 @@ def read_schema(
         columns.setdefault(table, {})[name] = actual
     keys = _unique_keys(rows(_UNIQUE_KEYS, [wanted]))
     missing = missing_privileges(rows, database, account)
-    return {
-        name: ActualTable(
-            columns=columns.get(name, {}) if kind in _BASE_TABLES else {},
-            unique_keys=frozenset(keys.get(name, ())),
-            problems=(*_unusable(name, kind, engine, transactional=transactions == "YES"), *missing),
-            grantee=f"{quoted(database)}.{quoted(name)} TO {quoted_account(account)}",
-        )
-        for name, (kind, engine, transactions) in present.items()
-    }
+    tables: dict[str, ActualTable] = {}
+    for name in names:
+        table = next((t for t in present if t == name or (folds and t.lower() == name.lower())), None)
+        if table is not None:
+            kind, engine, transactions = present[table]
+            is_table = kind in _BASE_TABLES
+            tables[name] = ActualTable(
+                columns=columns.get(table, {}) if is_table else {},
+                unique_keys=frozenset(keys.get(table, ())),
+                problems=(*_unusable(name, kind, engine, transactional=transactions == "YES"), *missing),
+                grantee=f"{quoted(database)}.{quoted(table)} TO {quoted_account(account)}",
+                ignores_case=True,
+            )
+    return tables
 
 
 def _unusable(name: str, kind: str, engine: str | None, *, transactional: bool) -> Iterator[str]:
