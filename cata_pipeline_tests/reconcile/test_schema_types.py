@@ -282,12 +282,39 @@ def test_a_view_in_place_of_a_table_is_refused(tenant: SyncedTenant) -> None:
     assert "items is a view; expected a base table" in refusal(tenant)
 
 
+PERIOD = (
+    "ADD began timestamp(6) GENERATED ALWAYS AS ROW START, ADD ended timestamp(6) GENERATED ALWAYS AS ROW END,"
+    " ADD PERIOD FOR SYSTEM_TIME (began, ended), "
+)
+
+
 @pytest.mark.parametrize("tenant", ["mariadb"], indirect=True)
-def test_a_table_that_keeps_its_history_works(tenant: SyncedTenant) -> None:
-    tenant.drop_table("menu_items")
-    tenant.edit("ALTER TABLE items ADD SYSTEM VERSIONING")
+@pytest.mark.parametrize("period", ["", PERIOD])
+def test_a_table_that_keeps_its_history_works(tenant: SyncedTenant, period: str) -> None:
+    drop_foreign_keys(tenant)
+    tenant.edit(f"ALTER TABLE items {period}ADD SYSTEM VERSIONING")
     tenant.sync(ITEM)
     assert tenant.sync(latte(name="New")).items.renamed == 1
+    assert tenant.sync(latte(name="New")).unchanged == 1
+    tenant.edit("ALTER TABLE items DROP KEY items_item_code_key")
+    assert "items has no unique key on (item_code)" in refusal(tenant)
+
+
+def test_a_text_type_that_ignores_case_is_written_byte_for_byte(tenant: SyncedTenant) -> None:
+    for statement in (  # as the extension defines it, which not every PostgreSQL has at hand
+        "CREATE TYPE citext",
+        "CREATE FUNCTION citextin(cstring) RETURNS citext LANGUAGE internal STRICT IMMUTABLE AS 'textin'",
+        "CREATE FUNCTION citextout(citext) RETURNS cstring LANGUAGE internal STRICT IMMUTABLE AS 'textout'",
+        "CREATE TYPE citext (INPUT = citextin, OUTPUT = citextout, LIKE = text, CATEGORY = 'S', COLLATABLE = true)",
+        "CREATE CAST (citext AS text) WITHOUT FUNCTION AS IMPLICIT",
+        "CREATE CAST (text AS citext) WITHOUT FUNCTION AS ASSIGNMENT",
+    ):
+        tenant.edit(statement)
+    replace_column(tenant, "items", "category citext")
+    tenant.sync(latte(category="coffee"))
+    assert tenant.sync(latte(category="Coffee")).items.updated == 1
+    assert tenant.rows("SELECT category::text AS category FROM items") == [{"category": "Coffee"}]
+    assert tenant.sync(latte(category="Coffee")).unchanged == 1
 
 
 @pytest.mark.parametrize("tenant", EVERY_ENGINE, indirect=True)

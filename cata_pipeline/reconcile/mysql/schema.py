@@ -4,7 +4,7 @@ Whether that is enough is judged in `contract`; whether our account may create t
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pymysql
@@ -55,6 +55,7 @@ _DESCRIBED = (
     "collation_name",
     "numeric_precision",
     "numeric_scale",
+    "generation_expression",
     "privileges",
 )
 _COLUMNS = """
@@ -81,10 +82,13 @@ def read_schema(
     wanted = [*names, *(name.lower() for name in names)] if folds else list(names)
     present = {table: described for table, *described in rows(_TABLES, [wanted])}
     columns: dict[str, dict[str, ActualColumn]] = {}
-    for table, name, *described in rows(_COLUMNS.format(", ".join(_DESCRIBED)), [wanted]):
-        actual = _actual_column(dict(zip(_DESCRIBED, described, strict=True)), mariadb=mariadb)
-        columns.setdefault(table, {})[name] = actual
-    keys = _unique_keys(rows(_UNIQUE_KEYS, [wanted]))
+    row_ends = set()  # part of every key of a table that keeps its history, and equal in all its present rows
+    for table, name, *values in rows(_COLUMNS.format(", ".join(_DESCRIBED)), [wanted]):
+        described = dict(zip(_DESCRIBED, values, strict=True))
+        columns.setdefault(table, {})[name] = _actual_column(described, mariadb=mariadb)
+        if described["generation_expression"] == "ROW END":
+            row_ends.add((table, name))
+    keys = _unique_keys(part for part in rows(_UNIQUE_KEYS, [wanted]) if (part[0], part[2]) not in row_ends)
     missing = missing_privileges(rows, database, account)
     tables: dict[str, ActualTable] = {}
     for name in names:
@@ -109,7 +113,7 @@ def _unusable(name: str, kind: str, engine: str | None, *, transactional: bool) 
         yield f"{name} uses {engine}, which has no transactions; expected InnoDB"
 
 
-def _unique_keys(parts: Sequence[tuple[Any, ...]]) -> dict[str, set[frozenset[str]]]:
+def _unique_keys(parts: Iterable[tuple[Any, ...]]) -> dict[str, set[frozenset[str]]]:
     """Return each table's column sets that are unique as a whole."""
     indexes: dict[tuple[str, str], list[tuple[str | None, int | None]]] = {}
     for table, index, column, prefix in parts:
