@@ -172,6 +172,15 @@ def test_tables_that_the_server_hides_are_reported_with_the_reason_they_may_be(
         restricted.sync(ITEM)
 
 
+def test_a_schema_that_may_not_be_used_hides_no_other_privilege(tenant: SyncedTenant, restricted: SyncedTenant) -> None:
+    with pytest.raises(ContractError) as error:
+        restricted.sync(ITEM)
+    account = restricted.url.username
+    assert f"may not use the schema of items: GRANT USAGE ON SCHEMA public TO {account}" in str(error.value)
+    assert str(error.value).count("may not create temporary tables: GRANT TEMPORARY ON DATABASE") == 1
+    assert contents(tenant) == [[]] * len(TABLES)
+
+
 @pytest.mark.parametrize("tenant", EVERY_ENGINE, indirect=True)
 def test_missing_privileges_and_wrong_types_are_one_message(tenant: SyncedTenant, restricted: SyncedTenant) -> None:
     replace_column(tenant, "items", "visible smallint")

@@ -3,10 +3,14 @@
 Privileges on columns are read with the columns, in `schema`.
 """
 
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 _Rows = Callable[[str, list[Any]], list[tuple[Any, ...]]]
+
+WHOLE_DATABASE = 0
+"""Stands for the oid of a table where a privilege concerns none in particular."""
 
 # A default that takes the next number of a sequence does so as the account that inserts; an identity column does not.
 _MISSING = """
@@ -39,12 +43,11 @@ WHERE c.relname = ANY (%s::text[]) AND c.relkind IN ('r', 'p') AND NOT has_schem
 """
 
 
-def missing_privileges(rows: _Rows, tables: Collection[int]) -> dict[int, list[str]]:
+def missing_privileges(rows: _Rows, tables: Collection[int]) -> Mapping[int, Sequence[str]]:
     """Return a sentence for each privilege that is missing beside those on columns, by the table's oid."""
-    missing: dict[int, list[str]] = {oid: [] for oid in tables}
-    for concerned, sentence in rows(_MISSING, [list(tables)]):
-        for oid in [concerned] if concerned else tables:
-            missing[oid].append(sentence)
+    missing = defaultdict(list)
+    for oid, sentence in rows(_MISSING, [list(tables)]):
+        missing[oid].append(sentence)
     return missing
 
 

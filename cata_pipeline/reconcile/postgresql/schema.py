@@ -9,7 +9,7 @@ from typing import Any
 
 from cata_pipeline.reconcile.column_types import Family, decimal_range, integer_range
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable
-from cata_pipeline.reconcile.postgresql.privileges import missing_privileges, unreachable_tables
+from cata_pipeline.reconcile.postgresql.privileges import WHOLE_DATABASE, missing_privileges, unreachable_tables
 
 _FAMILIES = {
     "text": Family.TEXT,
@@ -133,17 +133,19 @@ def read_schema(
         tables[name] = ActualTable(
             columns={} if unusable else columns.get(oid, {}),
             unique_keys=frozenset(keys.get(oid, ())),
-            problems=(*unusable, *missing.get(oid, ())),
+            problems=(*unusable, *missing[WHOLE_DATABASE], *missing[oid]),
             grantee=grantee,
         )
     absent = [name for name in names if name not in tables]
     unreachable = unreachable_tables(rows, absent) if absent else {}
-    return tables | {name: ActualTable({}, problems=(problem,)) for name, problem in unreachable.items()}
+    for name, problem in unreachable.items():
+        tables[name] = ActualTable({}, problems=(problem, *missing[WHOLE_DATABASE]))
+    return tables
 
 
 def _unusable(name: str, kind: str, rules: list[str], *, temporary: bool) -> Iterator[str]:
     if kind not in {"r", "p"}:
-        yield f"{name} is {_RELATIONS.get(kind, 'no table')}; expected an ordinary or partitioned table"
+        yield f"{name} is {_RELATIONS.get(kind, 'not a table')}; expected an ordinary or partitioned table"
     elif temporary:
         yield f"{name} is a temporary table of this connection; expected the tenant's own table"
     elif rules:
