@@ -446,6 +446,16 @@ def test_a_position_beyond_its_column_costs_only_its_row(tenant: SyncedTenant, k
     assert tenant.rows("SELECT MAX(position) AS most FROM item_modifiers")[0]["most"] == largest
 
 
+@pytest.mark.parametrize("tenant", MYSQL_ENGINES, indirect=True)
+def test_equal_components_beyond_what_their_number_can_count_cost_only_themselves(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE item_bundle_components MODIFY occurrence tinyint NOT NULL")
+    item = latte(bundle_components=(BundleComponent("Drink", "A", "Tea"),) * 130)
+    report = tenant.sync(item, latte(item_code="OTHER"))
+    assert (report.items.inserted, report.children.inserted, report.children_rejected) == (2, 127, 3)
+    report = tenant.sync(item, latte(item_code="OTHER"))
+    assert (report.unchanged, report.children.updated, report.children.hidden) == (2, 0, 0)
+
+
 QUANTITIES = [
     *((engine, "decimal(3,1)", "99.94", "99.96") for engine in EVERY_ENGINE),
     *((engine, "decimal(3,1)", "-99.94", "-99.96") for engine in EVERY_ENGINE),

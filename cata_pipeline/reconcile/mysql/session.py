@@ -435,6 +435,9 @@ def _storable(rows: pa.Table, bound: BoundTable) -> pa.Table:
             rows = rows.filter(pc.less_equal(pc.utf8_length(rows[key]), actual.max_characters))
         if actual.basic_plane_only:
             rows = rows.filter(pc.invert(beyond_basic_plane(rows[key])))
+        if column.column.kind is Kind.INTEGER and actual.highest is not None:
+            numbers = pc.cast(rows[key], pa.decimal256(38))
+            rows = rows.filter(pc.less_equal(numbers, pa.scalar(actual.highest, pa.decimal256(38))))
     return rows
 
 
