@@ -330,10 +330,11 @@ def folded_rivals(staged: StagedTable) -> bool:
 
 def _number_problems(values: pa.ChunkedArray, actual: ActualColumn) -> Iterator[tuple[int, str]]:
     """Judge each distinct number exactly: a binary float would take 9999999999.99995 for what decimal(14, 4) holds."""
-    for value in pc.unique(values).to_pylist():
-        if value is not None and (problem := _number_problem(Decimal(value), actual)):
-            for row in _where(pc.equal(values, value)):
-                yield row, f"is {value}; the column takes {problem}"
+    distinct = [value for value in pc.unique(values).to_pylist() if value is not None]
+    problems = {value: problem for value in distinct if (problem := _number_problem(Decimal(value), actual))}
+    for row in _where(pc.is_in(values, pa.array([*problems], values.type))):
+        value = values[row].as_py()
+        yield row, f"is {value}; the column takes {problems[value]}"
 
 
 def _number_problem(number: Decimal, actual: ActualColumn) -> str | None:
