@@ -62,6 +62,11 @@ def type_problem(column: Column, family: Family, type_name: str) -> str | None:
     return f"is {type_name}{_DRAWBACKS.get(family, '')}; expected {expected}"
 
 
+def is_text(family: Family) -> bool:
+    """Return whether a type holds texts, which are compared byte by byte."""
+    return family in {Family.TEXT, Family.FIXED_TEXT}
+
+
 def are_comparable(one: Family, other: Family) -> bool:
     """Whether values of both families can be compared without a conversion that an engine may refuse."""
     return _COMPARED_AS.get(one, one) is _COMPARED_AS.get(other, other)

@@ -28,9 +28,8 @@ class ActualColumn:
     in UTF-8, `lowest` and `highest` (inclusive) limit numbers, which are rounded to `scale` decimals before; `labels`
     are all that an enumeration takes; None where there is no such limit. `basic_plane_only` takes no 4-byte characters.
     `collation` is a character set and a collation that cannot be compared with another one of that set.
-    `fills_itself` covers defaults, identities and generated columns; `default` is the default's expression, which also
-    stands in for a missing value where NULL is not allowed. `generated` columns refuse any value, `unfit` says why the
-    character set cannot hold a catalog, and `withheld` are the privileges that our account lacks.
+    `fills_itself` covers defaults, identities and generated columns. `generated` columns refuse any value, `unfit` says
+    why the character set cannot hold a catalog, and `withheld` are the privileges that our account lacks.
     `equality` turns a staged text (`{}`) into what the unique key compares, where it may take two texts for equal.
     """
 
@@ -45,7 +44,6 @@ class ActualColumn:
     highest: Decimal | None = None
     labels: frozenset[str] | None = None
     collation: tuple[str, str] | None = None
-    default: str | None = None
     basic_plane_only: bool = False
     generated: bool = False
     unfit: str | None = None

@@ -84,6 +84,7 @@ class StagedTable:
         patterns = frame.drop_duplicates().to_dict("records")
         return [frozenset(str(name) for name, missing in pattern.items() if missing) for pattern in patterns]
 
+
 _EXACT = Context(prec=2000)
 """More digits than any engine's decimal and any quantity have together."""
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pymysql
-
 from cata_pipeline.reconcile.column_types import Family, decimal_range, integer_range
 from cata_pipeline.reconcile.contract import ActualColumn, ActualTable
 from cata_pipeline.reconcile.mysql.privileges import missing_privileges, quoted, quoted_account
@@ -72,7 +70,7 @@ _ESCAPES = {"''": "'", r"\\": "\\", r"\0": "\0", r"\n": "\n", r"\r": "\r"}
 
 
 def read_schema(
-    rows: Callable[[str, list[Any]], Sequence[tuple[Any, ...]]], names: Collection[str], *, mariadb: bool
+    rows: Callable[[str, list[Any]], Sequence[tuple[Any, ...]]], names: Collection[str]
 ) -> dict[str, ActualTable]:
     """Return the tables of these names that exist in the connected schema; `rows` executes a statement.
 
@@ -85,7 +83,7 @@ def read_schema(
     row_ends = set()  # part of every key of a table that keeps its history, and equal in all its present rows
     for table, name, *values in rows(_COLUMNS.format(", ".join(_DESCRIBED)), [wanted]):
         described = dict(zip(_DESCRIBED, values, strict=True))
-        columns.setdefault(table, {})[name] = _actual_column(described, mariadb=mariadb)
+        columns.setdefault(table, {})[name] = _actual_column(described)
         if described["generation_expression"] == "ROW END":
             row_ends.add((table, name))
     keys = _unique_keys(part for part in rows(_UNIQUE_KEYS, [wanted]) if (part[0], part[2]) not in row_ends)
@@ -126,7 +124,7 @@ def _unique_keys(parts: Iterable[tuple[Any, ...]]) -> dict[str, set[frozenset[st
     return keys
 
 
-def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColumn:
+def _actual_column(described: Mapping[str, Any]) -> ActualColumn:
     kind, full, extra = described["data_type"].lower(), described["column_type"], described["extra"]
     character_set, collation = described["character_set_name"], described["collation_name"]
     characters, scale = described["character_maximum_length"], described["numeric_scale"]
@@ -135,7 +133,6 @@ def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColu
         lowest, highest = decimal_range(described["numeric_precision"], scale, unsigned="unsigned" in full)
     elif kind in _INTEGER_BITS:
         lowest, highest = integer_range(_INTEGER_BITS[kind], unsigned="unsigned" in full)
-    default = _default(kind, described["column_default"], is_literal=not mariadb and "DEFAULT_GENERATED" not in extra)
     fits = character_set is None or character_set in _CHARACTER_SETS
     generated = "auto_increment" in extra or re.search(r"\b(STORED|VIRTUAL|PERSISTENT) GENERATED", extra) is not None
     return ActualColumn(
@@ -143,7 +140,10 @@ def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColu
         family=_family(kind, full, scale),
         nullable=described["is_nullable"] == "YES",
         # An enumeration without a default takes its first value.
-        fills_itself=default is not None or kind == "enum" or "auto_increment" in extra or "GENERATED" in extra,
+        fills_itself=described["column_default"] is not None
+        or kind == "enum"
+        or "auto_increment" in extra
+        or "GENERATED" in extra,
         generated=generated,
         max_characters=characters if kind in {"varchar", "char"} else None,
         max_bytes=characters if kind in _BYTE_LIMITED else None,
@@ -153,7 +153,6 @@ def _actual_column(described: Mapping[str, Any], *, mariadb: bool) -> ActualColu
         labels=frozenset(_labels(full)) if kind == "enum" else None,
         # A binary collation prevails over any other.
         collation=(character_set, collation) if character_set and not collation.endswith("_bin") else None,
-        default=default,
         basic_plane_only=character_set in {"utf8mb3", "utf8"},
         unfit=None if fits else f"is stored in {character_set}; expected utf8mb4",
         withheld=frozenset({"SELECT", "INSERT", "UPDATE"}) - set(described["privileges"].upper().split(",")),
@@ -168,15 +167,6 @@ def _family(kind: str, full: str, scale: int | None) -> Family:
     if kind == "double" and scale is not None:  # double(10,2)
         return Family.ROUNDED
     return _FAMILIES.get(kind, Family.OTHER)
-
-
-def _default(kind: str, default: str | None, *, is_literal: bool) -> str | None:
-    """Return the default as an expression; MySQL reports a literal as its bare value."""
-    if default is None:
-        return None
-    if kind == "bit":  # b'1' is a text to everything but a column of bits
-        return f"({default} + 0)"
-    return f"'{pymysql.converters.escape_string(default)}'" if is_literal else default
 
 
 def _labels(full: str) -> Iterator[str]:

@@ -118,7 +118,7 @@ class MysqlSession:
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are in the connected schema; absent ones are left out."""
-        return read_schema(self._rows, names, mariadb=self._mariadb)
+        return read_schema(self._rows, names)
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
         """Which of these tables hold any row, by the policy's names."""
@@ -351,9 +351,9 @@ class MysqlSession:
             loaded = self._execute(load_file_statement(stage, rows.column_names), [file.name])
         # LOCAL turns errors into warnings: a text that was cut must not go on as if it were the provider's. They are
         # counted even where the server keeps none of them.
-        warned = self._number("SELECT @@warning_count")
+        warnings = self._rows("SHOW WARNINGS LIMIT 1")
+        warned = self._number("SHOW COUNT(*) WARNINGS")
         if warned or loaded != rows.num_rows:
-            warnings = self._rows("SHOW WARNINGS LIMIT 1")
             reason = str(warnings[0][2]) if warnings else f"{loaded} of {rows.num_rows} rows, {warned} warnings"
             raise DatabaseError(f"The tenant database did not load the staged rows as they are: {reason}.")
 

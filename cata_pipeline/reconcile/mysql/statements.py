@@ -17,11 +17,11 @@ from typing import cast
 
 import pyarrow as pa
 
+from cata_pipeline.reconcile.column_types import Family, is_text
 from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.policy import ITEMS, Kind, Rule
 from cata_pipeline.reconcile.stage import StagedTable
 
-_TEXT_TYPES = ("varchar", "char", "tinytext", "text", "mediumtext", "longtext", "enum")
 _STAGED_TYPES = {
     pa.string(): "longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
     pa.bool_(): "tinyint NOT NULL",
@@ -547,7 +547,8 @@ def _value(alias: str, column: BoundColumn) -> str:
 
 
 def _is_text(column: BoundColumn) -> bool:
-    return column.actual.type.startswith(_TEXT_TYPES)
+    """Whether values are compared as texts; an enumeration's are, too."""
+    return is_text(column.actual.family) or column.actual.family is Family.ENUM
 
 
 def _bytes(expression: str) -> str:

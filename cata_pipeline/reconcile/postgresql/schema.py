@@ -58,7 +58,6 @@ _DESCRIBED = (
     "fills_itself",
     "generated",
     "labels",
-    "default",
     "collation",
     "equality",
     "withheld",
@@ -67,12 +66,12 @@ _DESCRIBED = (
 _COLUMNS = """
 WITH RECURSIVE base AS (
     SELECT a.attrelid, a.attnum, a.atttypid AS type, a.atttypmod AS modifier, a.attnotnull AS filled,
-           NULL::text AS stands_in
+           false AS stands_in
     FROM pg_attribute a
     WHERE a.attrelid = ANY (%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
     SELECT b.attrelid, b.attnum, t.typbasetype, CASE WHEN b.modifier = -1 THEN t.typtypmod ELSE b.modifier END,
-           b.filled OR t.typnotnull, coalesce(b.stands_in, pg_get_expr(t.typdefaultbin, 0)) COLLATE "default"
+           b.filled OR t.typnotnull, b.stands_in OR t.typdefault IS NOT NULL
     FROM base b JOIN pg_type t ON t.oid = b.type
     WHERE t.typtype = 'd'
 )
@@ -80,10 +79,9 @@ SELECT b.attrelid, a.attname, format_type(b.type, b.modifier),
        CASE WHEN t.typtype = 'e' THEN 'enum'
             WHEN t.typnamespace = 'pg_catalog'::regnamespace OR t.typname = 'citext' THEN t.typname::text END,
        b.modifier, NOT b.filled,
-       a.atthasdef OR b.stands_in IS NOT NULL OR a.attidentity <> '' OR a.attgenerated <> '',
+       a.atthasdef OR b.stands_in OR a.attidentity <> '' OR a.attgenerated <> '',
        a.attgenerated <> '' OR a.attidentity = 'a',
        (SELECT array_agg(e.enumlabel::text) FROM pg_enum e WHERE e.enumtypid = b.type),
-       CASE WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(d.adbin, d.adrelid), b.stands_in) END,
        CASE WHEN l.collname <> 'default' THEN l.collname::text END,
        CASE WHEN t.typname = 'citext' THEN '({} COLLATE "default")::' || format_type(b.type, NULL)
             WHEN NOT l.collisdeterministic
@@ -96,7 +94,6 @@ JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
 JOIN pg_attribute a ON a.attrelid = b.attrelid AND a.attnum = b.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 LEFT JOIN pg_namespace n ON n.oid = l.collnamespace
-LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 """
 
 # Columns that an index merely includes are no part of its key, and a deferred check is no check for a sync.
@@ -174,7 +171,6 @@ def _actual_column(described: Mapping[str, Any]) -> ActualColumn:
         highest=highest,
         labels=frozenset(described["labels"]) if described["labels"] else None,
         collation=("", described["collation"]) if described["collation"] else None,
-        default=described["default"],
         equality=described["equality"],
         withheld=frozenset(described["withheld"]),
     )

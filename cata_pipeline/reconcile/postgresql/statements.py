@@ -9,11 +9,11 @@ parent's plan, b before, a after, h to hide.
 from collections.abc import Collection, Iterator
 from typing import cast
 
+from cata_pipeline.reconcile.column_types import is_text
 from cata_pipeline.reconcile.contract import BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.policy import ITEMS, Kind, Rule
 from cata_pipeline.reconcile.stage import StagedTable
 
-_TEXT_TYPES = ("text", "character varying", "character", "citext")
 UPDATE, INSERT = 1, 2
 """What the plan does with a staged row; 0 is nothing."""
 
@@ -458,7 +458,7 @@ def _stored(alias: str, bound: BoundTable, name: str) -> str:
 
 
 def _is_text(column: BoundColumn) -> bool:
-    return column.actual.type.startswith(_TEXT_TYPES)
+    return is_text(column.actual.family)
 
 
 def _is_true(alias: str, column: BoundColumn) -> str:
