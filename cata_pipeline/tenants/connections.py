@@ -28,6 +28,16 @@ _MYSQL_SETTINGS = {
     "completion_type": "0",
     "max_sort_length": "8388608",
 }
+# By what PyMySQL and OpenSSL report; the first that occurs counts.
+_OTHER_HOST = "Its certificate names another host: correct the host, or set ssl_check_hostname=false in its URL."
+_TLS_HINTS = {
+    "insecure transport": "It takes encrypted connections only: remove ssl_disabled from its URL, or set ssl_ca there.",
+    "mismatch, certificate": _OTHER_HOST,
+    "certificate is not valid for": _OTHER_HOST,
+    "certificate verify failed": "Set ssl_ca in its URL to the file of the authority that signed its certificate.",
+    "doesn't support ssl": "It offers no encryption: remove the ssl_ parameters from its URL.",
+    "ssl is required": "It offers no encryption: remove the ssl_ parameters from its URL.",
+}
 _MYSQL_STATEMENTS = (
     "SET SESSION " + ", ".join(f"{name} = {value}" for name, value in _MYSQL_SETTINGS.items()),
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE",
@@ -68,6 +78,15 @@ def connect_mysql(url: URL, **changes: Any) -> Any:
         connection.close()
         raise
     return connection
+
+
+def mysql_connection_hint(error: Exception) -> str:
+    """Return what to do about an error of `connect_mysql`: for TLS, the URL's parameter to set."""
+    text = str(error).lower()
+    for said, hint in _TLS_HINTS.items():
+        if said in text:
+            return hint
+    return "Check its URL and that it runs."
 
 
 def _log_rows(cursor: Any, variables: dict[str, str]) -> None:

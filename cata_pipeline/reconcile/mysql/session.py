@@ -41,7 +41,7 @@ from cata_pipeline.reconcile.session import (
     shown,
 )
 from cata_pipeline.reconcile.stage import RejectedRow, StagedTable, beyond_basic_plane, folded_rivals
-from cata_pipeline.tenants.connections import connect_mysql
+from cata_pipeline.tenants.connections import connect_mysql, mysql_connection_hint
 
 _LOCK_NOWAIT = 3572  # MySQL's own answer to NOWAIT; MariaDB calls it a lock wait timeout
 _LOST_RACES = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, _LOCK_NOWAIT})
@@ -97,7 +97,7 @@ class MysqlSession:
         except (pymysql.MySQLError, OSError, RuntimeError) as error:
             raise DatabaseError(
                 f"The tenant database {shown(self._url)} cannot be reached: {_first_line(error)}."
-                " Check its URL and that it runs."
+                f" {mysql_connection_hint(error)}"
             ) from error
         try:
             self._begin()
