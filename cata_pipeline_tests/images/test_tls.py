@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from cata_pipeline.images import guard
 from cata_pipeline.images.connection import Connection
@@ -26,6 +23,7 @@ from cata_pipeline.images.fetch import Fetched
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS
+from cata_pipeline_tests.certificates import Authority, write_server_certificate
 from cata_pipeline_tests.images.hosts import LOOPBACK, listener, policy_for, says
 from cata_pipeline_tests.images.test_fetch import get
 from cata_pipeline_tests.images.test_guard import answer_with, ask
@@ -35,58 +33,26 @@ Certificate = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-    certificate = _builder(name, name, key, timedelta(days=1)).add_extension(
-        x509.BasicConstraints(ca=True, path_length=0), critical=True
-    )
-    return certificate.sign(key, hashes.SHA256()), key
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, left: timedelta
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=2))
-        .not_valid_after(now + left)
-    )
+def authority() -> Authority:
+    return Authority.create()
 
 
 @pytest.fixture
-def certificate(
-    authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Certificate:
+def certificate(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
     """Makes a certificate and its key, in one file; the authority that signs it is trusted by our client."""
-    trusted, trusted_key = authority
-    pem = tmp_path / "authority.pem"
-    pem.write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
-    monkeypatch.setattr(ssl, "create_default_context", functools.partial(ssl.create_default_context, cafile=pem))
+    trusted, create = authority.write(tmp_path / "authority.pem"), ssl.create_default_context
+
+    def strict_context() -> ssl.SSLContext:
+        context = create(cafile=trusted)
+        # The default from Python 3.13 on: with an older one, too, the tests notice a certificate that it would refuse.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict_context)
     monkeypatch.setattr(guard, "_tls", functools.cache(guard._tls.__wrapped__))
 
     def make(*names: x509.GeneralName, left: timedelta = timedelta(days=1), self_signed: bool = False) -> Path:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "host")])
-        issuer = subject if self_signed else trusted.subject
-        signed = (
-            _builder(subject, issuer, key, left)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(key if self_signed else trusted_key, hashes.SHA256())
-        )
-        path = tmp_path / "host.pem"
-        path.write_bytes(
-            signed.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return path
+        return write_server_certificate(tmp_path / "host.pem", names, None if self_signed else authority, left)
 
     return make
 

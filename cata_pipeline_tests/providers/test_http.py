@@ -16,8 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.errors import ProviderError
@@ -35,6 +33,7 @@ from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedErro
 from cata_pipeline.providers.json_body import MAX_BODY_BYTES
 from cata_pipeline.providers.network import GuardedNetwork
 from cata_pipeline.providers.pacing import Pacing
+from cata_pipeline_tests.certificates import write_server_certificate
 
 _DEAD = ip_address("127.0.0.2")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -578,23 +577,7 @@ def test_each_try_takes_its_slot(server: ScriptedServer, patience: Patience, res
 
 
 def _self_signed(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "server.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    names = [x509.IPAddress(ip_address("127.0.0.1"))]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(write_server_certificate(folder / "server.pem", names))
     return context
