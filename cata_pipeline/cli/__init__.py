@@ -9,13 +9,14 @@ import click
 
 from cata_pipeline.cli.embedded import demo, dev
 from cata_pipeline.cli.history import history
+from cata_pipeline.cli.program import Program
 from cata_pipeline.cli.providers import providers
 from cata_pipeline.cli.registry import tenants
 from cata_pipeline.cli.runs import images, sync
 from cata_pipeline.cli.status import status
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="cata-pipeline")
 def main() -> None:
     """Keeps each tenant's catalog in step with its POS, without overwriting what its people changed."""

@@ -1,20 +1,15 @@
-"""What commands have in common: options, whom they serve, and how an error ends them."""
+"""What commands have in common: options, exit statuses, and whom they serve."""
 
-import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from cata_pipeline.errors import CataError, UsageError
+from cata_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from cata_pipeline.pipeline import Pipeline
-
-Parameters = ParamSpec("Parameters")
-Returned = TypeVar("Returned")
 
 EXIT_TENANTS_FAILED = 1
 EXIT_WRONG_USE = 2
@@ -29,20 +24,6 @@ state_folder = click.option(
     show_default=True,
     help="Folder that holds the embedded servers' data.",
 )
-
-
-def reporting(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Turn an error an operator can act on into its message and exit status 2."""
-
-    @wraps(command)
-    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        try:
-            return command(*args, **kwargs)
-        except CataError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(EXIT_WRONG_USE)
-
-    return run
 
 
 def open_pipeline() -> "Pipeline":

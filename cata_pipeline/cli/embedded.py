@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, reporting, state_folder
+from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, state_folder
 from cata_pipeline.cli.printing import print_json
 from cata_pipeline.errors import UsageError
 
@@ -15,7 +15,6 @@ from cata_pipeline.errors import UsageError
 @click.command()
 @state_folder
 @as_json
-@reporting
 def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
     """The whole story on embedded servers: three tenants, edits on both sides, and what became of each."""
     from rich.console import Console
@@ -42,7 +41,6 @@ def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
 @click.option("--tenant", "tenant_ids", metavar="TENANT", multiple=True, help="Make tables for a tenant of yours.")
 @as_json
-@reporting
 def dev(state: Path, port: int, tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """The embedded servers, the demo tenants' POS and the Dagster UI with its daemon, until Ctrl-C."""
     from cata_pipeline.demo.development import serve

@@ -5,7 +5,7 @@ from itertools import islice
 
 import click
 
-from cata_pipeline.cli.arguments import as_json, open_pipeline, reporting
+from cata_pipeline.cli.arguments import as_json, open_pipeline
 from cata_pipeline.cli.printing import minute, print_json, print_table
 from cata_pipeline.errors import UsageError
 
@@ -15,7 +15,6 @@ from cata_pipeline.errors import UsageError
 @click.option("--item", "item_code", metavar="CODE", help="Only what happened to this item.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many changes.")
 @as_json
-@reporting
 def history(tenant_id: str, item_code: str | None, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """What syncs changed in TENANT's tables: when, which run, from what to what. The newest sync comes first."""
     pipeline = open_pipeline()

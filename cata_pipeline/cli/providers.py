@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, open_pipeline, reporting
+from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, open_pipeline
 from cata_pipeline.cli.printing import print_json, print_table
 from cata_pipeline.errors import TenantError, UsageError
 
@@ -25,7 +25,6 @@ def providers() -> None:
 
 @providers.command("list")
 @as_json
-@reporting
 def list_providers(as_json: bool) -> None:  # noqa: FBT001
     """Every installed provider with its credentials and options. One that cannot be used is told after the others."""
     from cata_pipeline.providers.registry import provider_named, provider_names
@@ -49,7 +48,6 @@ def list_providers(as_json: bool) -> None:  # noqa: FBT001
 @providers.command("check")
 @click.argument("tenant_id", metavar="TENANT")
 @as_json
-@reporting
 def check_provider(tenant_id: str, as_json: bool) -> None:  # noqa: FBT001
     """Ask TENANT's POS for one page, and show what would become of it. Writes nothing."""
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cata_pipeline.cli.arguments import as_json, open_pipeline, reporting
+from cata_pipeline.cli.arguments import as_json, open_pipeline
 from cata_pipeline.cli.printing import print_json, print_table, some
 
 
@@ -16,7 +16,6 @@ def tenants() -> None:
 @tenants.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @as_json
-@reporting
 def import_tenants(file: Path, as_json: bool) -> None:  # noqa: FBT001 click passes flags by name
     """Add or change the tenants in FILE (TOML). Everything is checked before anything is written."""
     from cata_pipeline.tenants.file import read_tenants
@@ -33,7 +32,6 @@ def import_tenants(file: Path, as_json: bool) -> None:  # noqa: FBT001 click pas
 
 @tenants.command("list")
 @as_json
-@reporting
 def list_tenants(as_json: bool) -> None:  # noqa: FBT001
     """Every tenant that is or was served."""
     entries = open_pipeline().registry.entries()
@@ -71,7 +69,6 @@ def list_tenants(as_json: bool) -> None:  # noqa: FBT001
 @tenants.command("retire")
 @click.argument("tenant_ids", nargs=-1, required=True, metavar="ID...")
 @as_json
-@reporting
 def retire_tenants(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """Stop serving tenants. Their rows, snapshots and pictures stay."""
     retired = open_pipeline().registry.retire(tenant_ids)

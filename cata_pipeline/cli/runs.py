@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, chosen, everyone, reporting, tenant_ids
+from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, chosen, everyone, tenant_ids
 from cata_pipeline.cli.printing import print_json, print_records
 from cata_pipeline.cli.unreferenced import report_unreferenced
 from cata_pipeline.errors import UsageError
@@ -39,7 +39,6 @@ def _ceilings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     help="Ceiling that lets this one run pass a guard. Repeatable.",
 )
 @as_json
-@reporting
 def sync(
     tenant_ids: tuple[str, ...],
     everyone: bool,  # noqa: FBT001
@@ -71,7 +70,6 @@ def sync(
 @click.option("--failed", is_flag=True, help="Every tenant whose newest image copy failed.")
 @click.option("--unreferenced", is_flag=True, help="Copy nothing; report objects that no row refers to. Deletes none.")
 @as_json
-@reporting
 def images(
     tenant_ids: tuple[str, ...],
     everyone: bool,  # noqa: FBT001

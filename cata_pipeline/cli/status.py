@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cata_pipeline.cli.arguments import as_json, open_pipeline, reporting, tenant_ids
+from cata_pipeline.cli.arguments import as_json, open_pipeline, tenant_ids
 from cata_pipeline.cli.printing import minute, print_json, print_some, print_table
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ STATUS_SAMPLE = 10
 @click.command()
 @tenant_ids
 @as_json
-@reporting
 def status(tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """When each tenant was last synced and copied, how that went, what runs now, and what is stale or failing."""
     from cata_pipeline.tenants.lock import lock_holders
