@@ -20,10 +20,24 @@ Each class bears a word, its `kind`, by which failures are counted; it is kept i
 is never changed.
 """
 
+import errno
 from typing import ClassVar
 
 UNFORESEEN = "unforeseen"
 """The word of an error that is none of these."""
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def disk_full(error: BaseException) -> str | None:
+    """Return the message for an error that means a full disk of this machine; None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    # `tempfile` names no errno of a full disk where it can write to none of the folders it knows.
+    if error.errno not in _DISK_FULL and not str(error.strerror).startswith("No usable temporary directory"):
+        return None
+    file = f" ({error.filename})" if error.filename else ""
+    return f"This machine cannot write a file: {error.strerror}{file}. Make room on its disk, then start again."
 
 
 class CataError(Exception):

@@ -23,7 +23,7 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
 from cata_pipeline.concealment import Concealed
 from cata_pipeline.control.database import ControlDatabaseError, open_control_database
-from cata_pipeline.errors import UNFORESEEN, CataError, TenantError, UsageError
+from cata_pipeline.errors import UNFORESEEN, CataError, TenantError, UsageError, disk_full
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
@@ -367,6 +367,8 @@ def _explain(tenant_id: str, error: Exception, concealed: Concealed) -> str:
     if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
         reason = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip().partition("\n")[0]
         return f"The control database went away: {reason.rstrip('.')}. Check that it runs, then start again."
+    if full := disk_full(error):
+        return full
     # As text: an exception nobody foresaw may quote whatever it stumbled over.
     trace = concealed.without("".join(traceback.format_exception(error)).rstrip())
     logger.error("Tenant %s failed in a way nobody foresaw\n%s", tenant_id, trace)

@@ -65,13 +65,8 @@ class _Bar(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         found = getattr(record, self._attribute, None)
-        if found is None:
-            return
-        try:
+        if found is not None:
             self._take(record, found)
-        except OSError:
-            # What is shown goes through Dagster's captured output too, whose disk may be full; the work goes on.
-            self.handleError(record)
 
 
 class _TenantBar(_Bar):

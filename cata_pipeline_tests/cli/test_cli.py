@@ -2,12 +2,13 @@
 
 import itertools
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -707,13 +708,70 @@ def test_the_program_ends_with_status_2_where_settings_are_wrong(
     assert done.stderr.startswith("Error: CATA_DATABASE_URL is not a database URL; expected postgresql+psycopg://")
 
 
-def test_a_disk_that_is_full_under_the_compute_logs_costs_no_tenant(terminal: Terminal) -> None:
-    [tenant_id] = terminal.register("full-disk")
-    # Each file, however small, is one byte too large; pipes and sockets are not files.
-    command = f"ulimit -f 0 && exec {shlex.quote(str(PROGRAM))} sync {tenant_id} --json"
-    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+def on_a_full_disk(*arguments: str, buffered: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run the program where each file, however small, is one byte too large; pipes and sockets are not files."""
+    command = f"ulimit -f 0 && exec {shlex.join([str(PROGRAM), *arguments])}"
+    unset = "PYTHONUNBUFFERED"
+    environment = {name: value for name, value in os.environ.items() if name != unset}
+    if not buffered:
+        environment[unset] = "1"
+    return subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_disk_that_is_full_under_the_compute_logs_costs_no_tenant(terminal: Terminal, buffered: bool) -> None:  # noqa: FBT001
+    [good] = terminal.register("full-disk")
+    [bad] = terminal.register("full-disk-bad", credentials="env:NEVER_SET")
+    done = on_a_full_disk("sync", good, bad, "--json", buffered=buffered)
+    assert done.returncode == 1, done.stdout
     told = json.loads(done.stdout)
-    assert told["tenants"][tenant_id]["inserted"] == PRODUCTS
+    assert told["tenants"][good]["inserted"] == PRODUCTS
+    assert not told["tenants"][bad]["ok"]
     logs = Path(terminal.environment["DAGSTER_HOME"]).glob(f"storage/{told['run_id']}/**/*.err")
     assert [file.stat().st_size for file in logs] == [0]
+    assert on_a_full_disk("sync", good, "--json", buffered=buffered).returncode == 0
+
+
+def test_a_disk_that_is_full_under_the_temporary_files_is_named_by_the_tenants_outcome(
+    terminal: Terminal, new_mariadb_database: Callable[[], URL]
+) -> None:
+    url = new_mariadb_database().render_as_string(hide_password=False)
+    [tenant_id] = terminal.register("full-disk", database_url=url)
+    done = on_a_full_disk("sync", tenant_id, "--json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)["tenants"][tenant_id]
+    assert told["error"].startswith("This machine cannot write a file: No usable temporary directory found in [")
+    assert told["error"].endswith("]. Make room on its disk, then start again.")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["tenants", "list"], ["tenants", "list", "--json"]])
+def test_output_that_cannot_be_written_is_reported_and_ends_with_status_2(
+    terminal: Terminal, command: Sequence[str]
+) -> None:
+    terminal.register("listed")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Standard output cannot be written: No space left on device. ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("command", "status"), [(["tenants", "list", "--json"], 0), (["sync", "nobody"], 2)])
+def test_messages_that_cannot_be_written_leave_result_and_status_as_they_are(
+    terminal: Terminal, command: Sequence[str], status: int
+) -> None:
+    terminal.register("listed")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *command], stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert done.returncode == status
+    assert status or json.loads(done.stdout)["tenants"]
+
+
+@pytest.mark.parametrize("command", [["tenants", "list"], ["tenants", "list", "--json"]])
+def test_a_reader_that_goes_away_gets_no_complaint(terminal: Terminal, command: Sequence[str]) -> None:
+    terminal.register("listed")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as gone:  # noqa: PTH123 a descriptor, not a path
+        done = subprocess.run([PROGRAM, *command], stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
