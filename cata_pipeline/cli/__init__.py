@@ -1,7 +1,7 @@
 """The command line: `cata-pipeline`. Reads arguments, calls one function, prints; decides nothing itself.
 
-Exit status: 0 all well; 1 some tenants failed, or the reader of standard output went away; 2 wrong use or settings, or a
-full disk. With `--json`, standard output holds one JSON object and nothing else; what is happening meanwhile goes to
+Exit status: 0 all well; 1 some tenants failed, or the reader of standard output went away; 2 wrong use or settings, or
+a full disk. With `--json`, standard output holds one JSON object and nothing else; what is happening meanwhile goes to
 standard error. Each module here holds the commands it is named after; a new command is listed below.
 """
 

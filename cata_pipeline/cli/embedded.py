@@ -9,6 +9,7 @@ import click
 
 from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, state_folder
 from cata_pipeline.cli.printing import print_json
+from cata_pipeline.cli.streams import drawing_console
 from cata_pipeline.errors import UsageError
 
 
@@ -17,11 +18,9 @@ from cata_pipeline.errors import UsageError
 @as_json
 def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
     """The whole story on embedded servers: three tenants, edits on both sides, and what became of each."""
-    from rich.console import Console
-
     from cata_pipeline.demo.story import tell
 
-    endings = tell(state, Console(stderr=as_json))
+    endings = tell(state, drawing_console(stderr=as_json))
     if as_json:
         cases = [
             {

@@ -1,37 +1,29 @@
 """How commands print: one JSON object, or tables for people."""
 
 import json
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-# Names come from merchants: one with an escape sequence would clear or recolour an operator's terminal.
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+from cata_pipeline.cli.streams import drawing_console, printable
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """One JSON object on standard output; what a terminal must not get stands in it as JSON's own escape."""
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=False), escape=json.dumps))
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns under their names, on standard output."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As they are: an item code may hold what rich takes for markup.
-        table.add_row(*(Text(_CONTROLS.sub(_escaped, str(cell))) for cell in row))
-    Console(file=sys.stdout).print(table)
-
-
-def _escaped(control: re.Match[str]) -> str:
-    return f"\\x{ord(control[0]):02x}"
+        table.add_row(*(Text(printable(str(cell))) for cell in row))
+    drawing_console().print(table)
 
 
 def print_records(records: Sequence[Mapping[str, str]]) -> None:

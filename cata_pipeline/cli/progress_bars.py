@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cata_pipeline.cli.streams import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -21,7 +23,15 @@ def progress_bars(console: "Console", tenants: int, *, pictures: bool, tell_each
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Progress(
+            *columns,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            # Otherwise rich would print what others write meanwhile, as if its control characters were rich's own.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as progress,
         _listening("cata_pipeline", _TenantBar(progress, tenants, console if tell_each else None), logging.INFO),
     ):
         if not pictures or not console.is_terminal:
@@ -78,7 +88,7 @@ class _TenantBar(_Bar):
         def take(record: logging.LogRecord, _: object) -> None:
             progress.advance(task)
             if console:
-                console.print(record.getMessage(), markup=False, highlight=False)
+                console.print(printable(record.getMessage()), markup=False, highlight=False)
 
         super().__init__("tenant_id", take)
 

@@ -8,6 +8,7 @@ import click
 
 from cata_pipeline.cli.arguments import EXIT_TENANTS_FAILED, as_json, chosen, everyone, tenant_ids
 from cata_pipeline.cli.printing import print_json, print_records
+from cata_pipeline.cli.streams import drawing_console
 from cata_pipeline.cli.unreferenced import report_unreferenced
 from cata_pipeline.errors import UsageError
 
@@ -99,12 +100,10 @@ def _tell_none_failed(work: str, *, as_json: bool) -> None:
 
 
 def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_json: bool) -> None:
-    from rich.console import Console
-
     from cata_pipeline.cli.progress_bars import progress_bars
     from cata_pipeline.orchestration.in_process import open_instance, run_in_process
 
-    bars = progress_bars(Console(stderr=True), len(ids), pictures=job == "copy_images", tell_each=as_json)
+    bars = progress_bars(drawing_console(stderr=True), len(ids), pictures=job == "copy_images", tell_each=as_json)
     with open_instance() as instance, bars:
         answer = run_in_process(job, op, ids, config, instance)
     if as_json:

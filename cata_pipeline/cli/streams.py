@@ -1,17 +1,51 @@
-"""Standard output and standard error while this program runs: what a failing write means for the exit status.
+"""Standard output and standard error while this program runs: what reaches a terminal, what a failing write means.
 
-What is printed belongs to `printing` and to the commands.
+Names, item codes and reasons come from merchants and from POS providers. A control character among them would clear or
+recolour an operator's terminal, a format character would reorder the line (U+202E) or hide in it (U+200B). Both streams
+escape them, so that no command, log line or trace has to remember. What is printed belongs to `printing` and to the
+commands.
 """
 
 import errno
+import re
 import sys
-from typing import Any, TextIO, cast
+import unicodedata
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from cata_pipeline.errors import CataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+"""Characters of other categories that draw nothing: Unicode's Default_Ignorable_Code_Point."""
+_NOT_PLAIN = re.compile(r"[^\n -~]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class OutputError(CataError):
     """Standard output cannot be written, so the caller lacks the result."""
+
+
+def printable(text: str, escape: Callable[[str], str] = ascii) -> str:
+    r"""Return `text` with each control, format and invisible character but the line break as an escape, such as \u202e.
+
+    `escape` returns a character's escape between two quotation marks.
+    """
+    return _escaped(_NOT_PLAIN, text, escape)
+
+
+def _escaped(suspects: re.Pattern[str], text: str, escape: Callable[[str], str] = ascii) -> str:
+    def shown(suspect: re.Match[str]) -> str:
+        character = suspect[0]
+        unseen = unicodedata.category(character) in _UNSEEN or _IGNORABLE.match(character)
+        return escape(character)[1:-1] if unseen else character
+
+    return suspects.sub(shown, text)
 
 
 def install_streams() -> None:
@@ -20,6 +54,14 @@ def install_streams() -> None:
         sys.stdout = cast("TextIO", _Output(sys.stdout))
     if sys.stderr and not isinstance(sys.stderr, _Stream):
         sys.stderr = cast("TextIO", _Stream(sys.stderr))
+
+
+def drawing_console(*, stderr: bool = False) -> "Console":
+    """Return a console of rich. Its own control characters (colours, bars) pass: text for it has to be `printable`."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=cast("TextIO", _Drawing(stream)) if isinstance(stream, _Stream) else stream, stderr=stderr)
 
 
 class _Stream:
@@ -37,12 +79,16 @@ class _Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write `text`."""
+        """Write `text` as it is printable."""
+        self.pass_on(printable(text))
+        return len(text)
+
+    def pass_on(self, text: str) -> None:
+        """Write `text` as it is."""
         try:
             self._stream.write(text)
         except OSError as error:
             self._failed(error)
-        return len(text)
 
     def flush(self) -> None:
         """Hand over what is buffered."""
@@ -73,3 +119,18 @@ class _Output(_Stream):
             f"Standard output cannot be written: {error.strerror}. What the command did stays done, but its output is"
             " incomplete. Make room, or send the output elsewhere."
         ) from error
+
+
+class _Drawing:
+    """The same stream for a program that draws: escapes what is not ASCII, and passes ASCII's control characters."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write `text`, its format and invisible characters escaped."""
+        self._stream.pass_on(_escaped(_NOT_ASCII, text))
+        return len(text)

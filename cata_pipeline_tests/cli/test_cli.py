@@ -1,8 +1,10 @@
 """The command line on real servers, a demo POS and a Dagster instance on PostgreSQL."""
 
+import contextlib
 import itertools
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -775,3 +777,94 @@ def test_a_reader_that_goes_away_gets_no_complaint(terminal: Terminal, command: 
     with open(writing, "w") as gone:  # noqa: PTH123 a descriptor, not a path
         done = subprocess.run([PROGRAM, *command], stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+HOSTILE = (
+    "\u202e\u2066\u2069\u200b\u200d\u200e\u00ad\u061c\u2060\ufeff\ufff9\U000e0041\U0001d173"  # format characters
+    "\u2028\u2029\x07\x1b[31m\x7f\x9b2J"  # separators and controls
+    "\u034f\u115f\u1160\u17b4\u180b\u3164\ufe0f\uffa0\U000e0100"  # draw nothing, of other categories
+)
+RAW = re.compile(f"[{''.join(set(HOSTILE) - set('[31m2J'))}]")
+
+
+@pytest.fixture
+def hostile_tenant(terminal: Terminal) -> str:
+    """A tenant whose POS delivers texts that an operator's terminal must not get."""
+
+    def line(**fields: object) -> str:
+        return json.dumps({"name": f"Kopi{HOSTILE}Susu"} | fields)
+
+    url = f"https://cdn.example/{HOSTILE}.png"
+    lines = [
+        line(item_code=f"K{HOSTILE}1", category=HOSTILE, item_type=HOSTILE, image_url=url),
+        line(item_code="K-2", image_url="https://127.0.0.1/private.png"),
+        line(item_code=f"rejected{HOSTILE}", name=None),
+    ]
+    folder = terminal.folder / "feeds"
+    folder.mkdir()
+    (folder / "items.jsonl").write_text("\n".join([*lines, json.dumps({"end": True, "items": len(lines)})]))
+    terminal.patch.setenv("CATA_FEED_FOLDER", str(folder))
+    terminal.patch.setenv("FEED", "{}")
+    [tenant_id] = terminal.register("hostile", credentials="env:FEED")
+    file = terminal.folder / "feed.toml"
+    file.write_text(
+        f'[[tenants]]\nid = "{tenant_id}"\nprovider = "feed"\ncredentials = "env:FEED"\n'
+        '[tenants.options]\nsource = "items.jsonl"\nformat = "jsonl"\n'
+    )
+    assert terminal.run("tenants", "import", file).exit_code == 0
+    return tenant_id
+
+
+def test_no_command_sends_raw_what_would_deceive_a_terminal(terminal: Terminal, hostile_tenant: str) -> None:
+    stale = f"S{HOSTILE}".replace("\x1b", "").replace("\x07", "")
+    terminal.sql(hostile_tenant, f"INSERT INTO items (item_code, name, original_name) VALUES ('{stale}', 'S', 'S')")
+    commands = {
+        ("providers", "check", hostile_tenant): True,
+        ("sync", hostile_tenant, "--dry-run"): True,
+        ("sync", hostile_tenant): True,
+        ("images", hostile_tenant): True,
+        ("status", hostile_tenant): True,
+        ("history", hostile_tenant): True,
+        ("images", hostile_tenant, "--unreferenced"): False,
+        ("tenants", "list"): False,
+        ("history", f"nobody{HOSTILE}"): True,
+        (f"no-command{HOSTILE}",): True,
+        ("sync", f"nobody{HOSTILE}"): True,
+        ("sync", hostile_tenant, "--from-snapshot", f"none{HOSTILE}"): True,
+        ("sync", hostile_tenant, "--allow", f"none{HOSTILE}=1"): True,
+        ("tenants", "import", f"/nowhere/{HOSTILE}"): True,
+    }
+    for command, shows_them in commands.items():
+        tables, objects = terminal.run(*command), terminal.run(*command, "--json")
+        assert ("\\u202e" in tables.output) == shows_them, (command, tables.output)
+        for result in (tables, objects):
+            assert not RAW.search(result.output), (command, result.output)
+        assert not objects.stdout or json.loads(objects.stdout)
+
+
+def test_a_terminal_gets_colours_and_bars_of_ours_and_nothing_raw_of_a_merchants(
+    terminal: Terminal, hostile_tenant: str
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [str(PROGRAM), "sync", hostile_tenant]
+    environment = os.environ | {"TERM": "xterm-256color"}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    written = b""
+    # Linux reports an error, not an end, once nobody has the terminal open any more.
+    with contextlib.suppress(OSError):
+        while read := os.read(ours, 65536):
+            written += read
+    os.close(ours)
+    assert process.wait() == 0
+    text = written.decode()
+    assert "\x1b[1m" in text, "a bold heading"
+    assert "tenants \x1b[" in text, "a bar"
+    assert "\\u202e" in text
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", text)
+    assert not RAW.search(drawn)
+
+
+def test_json_says_the_same_with_its_own_escapes(terminal: Terminal, hostile_tenant: str) -> None:
+    items = terminal.told("providers", "check", hostile_tenant)["items"]
+    assert {item["item_code"]: item["name"] for item in items}[f"K{HOSTILE}1"] == f"Kopi{HOSTILE}Susu"

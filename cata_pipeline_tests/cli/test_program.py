@@ -1,11 +1,17 @@
-"""How an error ends the program, whichever command it comes from."""
+"""How an error ends the program, whichever command it comes from, and what its two streams let through."""
 
+import logging
+import subprocess
+import sys
+import unicodedata
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import CliRunner, Result
 
 from cata_pipeline.cli.program import Program
+from cata_pipeline.cli.streams import printable
 from cata_pipeline.errors import UsageError
 
 
@@ -23,6 +29,14 @@ def refuse() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def write(file: Path) -> None:
     file.write_text("all of it")
+
+
+@program.command()
+@click.argument("text")
+def fail(text: str) -> None:
+    click.echo(text)
+    logging.getLogger("cata_pipeline.work").warning("Logged %s", text)
+    raise RuntimeError(text)
 
 
 def run(*arguments: str) -> Result:
@@ -44,3 +58,27 @@ def test_a_full_disk_is_reported_and_ends_with_status_2() -> None:
 
 def test_any_other_error_keeps_its_trace(tmp_path: Path) -> None:
     assert isinstance(run("write", str(tmp_path)).exception, IsADirectoryError)
+
+
+@pytest.mark.parametrize(
+    "text", ["Kopi\u202eusuS", "Kopi\u200b", "\x1b[2J", "\x9b2J", "\u2029", "\U000e0041", "\ufe0f", "\u3164"]
+)
+def test_a_trace_and_a_log_line_reach_the_terminal_escaped_too(text: str) -> None:
+    command = [sys.executable, "-c", f"from {__name__} import program; program()", "fail", text]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    escaped = ascii(text)[1:-1]
+    assert done.returncode == 1
+    assert f"Logged {escaped}\n" in done.stderr
+    assert done.stderr.endswith(f"RuntimeError: {escaped}\n")
+    assert text not in done.stdout + done.stderr
+
+
+def test_letters_of_every_script_and_symbols_stay_as_they_are() -> None:
+    kept = "Susu é ñ 鱼香肉丝 ラーメン 김치 كوشري नान ก๋วยเตี๋ยว 🍜 ☕ ½ \u00a0 €"
+    assert printable(kept) == kept
+
+
+def test_no_format_character_of_unicode_is_left_out() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    raw = [c for c in every if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and printable(c) == c]
+    assert raw == ["\n"]
