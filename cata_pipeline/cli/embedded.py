@@ -37,7 +37,7 @@ def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
 
 @click.command()
 @state_folder
-@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of the Dagster UI.")
 @click.option("--tenant", "tenant_ids", metavar="TENANT", multiple=True, help="Make tables for a tenant of yours.")
 @as_json
 def dev(state: Path, port: int, tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001

@@ -8,6 +8,7 @@ import pty
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -204,6 +205,30 @@ def test_dev_makes_no_tables_for_what_cannot_be_a_tenants_id(tmp_path: Path) -> 
     result = CliRunner().invoke(main, ["dev", "--state", str(state), "--tenant", "fine", "--tenant", "not fine"])
     assert result.exit_code == 2
     assert "not fine: a tenant's id is 1 to 64 letters, digits, _ and -." in result.stderr
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::"])  # noqa: S104 taken on loopback, too
+def test_dev_starts_nothing_when_its_port_is_taken(tmp_path: Path, address: str) -> None:
+    state = tmp_path / "state"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family, dualstack_ipv6=":" in address) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["dev", "--state", str(state), "--port", str(port)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"Error: The Dagster UI cannot have port {port} of 127.0.0.1: Address already in use."
+        " End what uses it, or choose another one: --port.\n"
+    )
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http"])
+def test_dev_refuses_what_is_not_a_port(tmp_path: Path, port: str) -> None:
+    state = tmp_path / "state"
+    result = CliRunner().invoke(main, ["dev", "--state", str(state), "--port", port])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Invalid value for '--port'" in result.stderr
     assert not state.exists()
 
 

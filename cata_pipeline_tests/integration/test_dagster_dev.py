@@ -1,7 +1,9 @@
 """`cata-pipeline dev` as a data engineer uses it: one terminal runs it, the UI and a second terminal do the rest."""
 
 import hashlib
+import re
 import signal
+import socket
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -95,6 +97,26 @@ def test_a_registered_tenant_is_synced_and_its_pictures_follow_by_themselves(dev
         for path in filter(None, pictured.values()):
             picture = bucket.get(path).raise_for_status()
             assert path.startswith(f"{NEW_TENANT}/items/{hashlib.sha256(picture.content).hexdigest()}.")
+
+
+def test_what_dagster_logs_reaches_the_terminal_escaped(dev: Dev) -> None:
+    dev.wait_for("the UI", dev.partitions)
+    dev.launch("kopi\u202e\x1b]0;title")
+    dev.wait_for("the failure in the log", lambda: "Partition range kopi\\u202e\\x1b]0;" in dev.log.read_text())
+    assert not re.search("[\u202e\x1b]", dev.log.read_text())
+
+
+def test_a_port_that_is_taken_while_dagster_starts_ends_everything_with_a_sentence() -> None:
+    with running_dev() as dev:
+        dev.wait_for("the announcement", lambda: "Dagster UI: " in dev.log.read_text())
+        with socket.create_server(("127.0.0.1", dev.port)):
+            assert dev.process.wait(PATIENCE_SECONDS) == 2, dev.log_end()
+        last = dev.log.read_text().splitlines()[-1]
+        assert last.startswith(
+            f"Error: The Dagster UI cannot have port {dev.port} of 127.0.0.1: Address already in use."
+        )
+        assert "--port" in last
+        assert dev.processes() == []
 
 
 def test_a_termination_signal_lets_the_run_under_way_finish_and_ends_everything(dev: Dev) -> None:
