@@ -1,6 +1,7 @@
 """How commands print: one JSON object, or tables for people."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ from cata_pipeline.cli.streams import drawing_console, printable
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; what a terminal must not get stands in it as JSON's own escape."""
-    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=False), escape=json.dumps))
+    unicode = (sys.stdout.encoding or "").lower() in {"utf-8", "utf8"}
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=not unicode), escape=json.dumps))
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

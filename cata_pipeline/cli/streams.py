@@ -7,6 +7,7 @@ commands.
 """
 
 import errno
+import io
 import re
 import sys
 import unicodedata
@@ -74,8 +75,12 @@ class _Stream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows few letters is no reason to fail
 
     def __getattr__(self, name: str) -> Any:
+        if name == "buffer":
+            raise AttributeError(name)  # click would write to it, past this class, where the encoding is ASCII
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:

@@ -1,6 +1,8 @@
 """How an error ends the program, whichever command it comes from, and what its two streams let through."""
 
+import json
 import logging
+import os
 import subprocess
 import sys
 import unicodedata
@@ -10,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from cata_pipeline.cli.printing import print_json
 from cata_pipeline.cli.program import Program
 from cata_pipeline.cli.streams import printable
 from cata_pipeline.errors import UsageError
@@ -37,6 +40,13 @@ def fail(text: str) -> None:
     click.echo(text)
     logging.getLogger("cata_pipeline.work").warning("Logged %s", text)
     raise RuntimeError(text)
+
+
+@program.command()
+@click.argument("text")
+def show(text: str) -> None:
+    click.echo(text)
+    print_json({"name": text})
 
 
 def run(*arguments: str) -> Result:
@@ -71,6 +81,18 @@ def test_a_trace_and_a_log_line_reach_the_terminal_escaped_too(text: str) -> Non
     assert f"Logged {escaped}\n" in done.stderr
     assert done.stderr.endswith(f"RuntimeError: {escaped}\n")
     assert text not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_an_encoding_lacks_is_escaped_too_and_json_stays_equal(encoding: str) -> None:
+    text = "Kopi\u202e é 鱼 🍜"
+    command = [sys.executable, "-c", f"from {__name__} import program; program()", "show", text]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, encoding=encoding, check=True)
+    line, _, told = done.stdout.partition("\n")
+    assert line == text.replace("\u202e", "\\u202e").encode(encoding, "backslashreplace").decode(encoding)
+    assert json.loads(told) == {"name": text}
+    assert "\u202e" not in told
 
 
 def test_letters_of_every_script_and_symbols_stay_as_they_are() -> None:
