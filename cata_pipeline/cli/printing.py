@@ -12,7 +12,7 @@ from cata_pipeline.cli.streams import drawing_console, printable
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; what a terminal must not get stands in it as JSON's own escape."""
-    unicode = (sys.stdout.encoding or "").lower() in {"utf-8", "utf8"}
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower() in {"utf-8", "utf8"}
     click.echo(printable(json.dumps(value, indent=2, ensure_ascii=not unicode), escape=json.dumps))
 
 

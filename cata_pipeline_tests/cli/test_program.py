@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import unicodedata
@@ -93,6 +94,15 @@ def test_what_an_encoding_lacks_is_escaped_too_and_json_stays_equal(encoding: st
     assert line == text.replace("\u202e", "\\u202e").encode(encoding, "backslashreplace").decode(encoding)
     assert json.loads(told) == {"name": text}
     assert "\u202e" not in told
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_stream_is_no_error(closed: str) -> None:
+    command = shlex.join([sys.executable, "-c", f"from {__name__} import program; program()", "show", "Kopi"])
+    assert (
+        subprocess.run(["/bin/sh", "-c", f"exec {command} {closed}>&-"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def test_letters_of_every_script_and_symbols_stay_as_they_are() -> None:
