@@ -62,7 +62,7 @@ def serve(state: Path, port: int, tenant_ids: Sequence[str], announce: Callable[
             start_new_session=True,
         )
         # Not inherited: runs log what tenants' texts say, and this process's own stream is what makes that printable.
-        relay = threading.Thread(target=_relay, args=(dagster.stdout,))
+        relay = threading.Thread(target=_relay, args=(dagster.stdout,), daemon=True)
         relay.start()
         try:
             return _watch(dagster, port)
@@ -70,7 +70,7 @@ def serve(state: Path, port: int, tenant_ids: Sequence[str], announce: Callable[
             return 0
         finally:
             _end(dagster)
-            relay.join()
+            relay.join(_GRACE_SECONDS)
 
 
 def _require_free(port: int) -> None:
