@@ -39,6 +39,7 @@ def others(watcher: Connection) -> list[int]:
 
 
 def test_events_share_one_connection_that_is_gone_afterwards(instance: dg.DagsterInstance, watcher: Connection) -> None:
+    assert all_gone(watcher), "what prepared the instance"
     with kept_event_connection(instance):
         report(instance, "kopi")
         kept = others(watcher)
@@ -61,6 +62,7 @@ def test_runs_that_overlap_share_the_connection_and_the_last_gives_dagsters_own_
     storage = instance.event_log_storage
     assert isinstance(storage, PostgresEventLogStorage)
     dagsters_own = storage._engine
+    assert all_gone(watcher), "what prepared the instance"
     runs = [kept_event_connection(instance), kept_event_connection(instance)]
     for run in runs:
         run.__enter__()
