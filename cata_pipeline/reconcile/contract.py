@@ -30,7 +30,7 @@ class ActualColumn:
     `collation` is a character set and a collation that cannot be compared with another one of that set.
     `fills_itself` covers defaults, identities and generated columns. `generated` columns refuse any value, `unfit` says
     why the character set cannot hold a catalog, and `withheld` are the privileges that our account lacks.
-    `equality` turns a staged text (`{}`) into what the unique key compares, where it may take two texts for equal.
+    `equality` turns a text (`{}`) into what the unique key compares, where it may take two texts for equal.
     """
 
     type: str

@@ -83,9 +83,9 @@ SELECT b.attrelid, a.attname, format_type(b.type, b.modifier),
        a.attgenerated <> '' OR a.attidentity = 'a',
        (SELECT array_agg(e.enumlabel::text) FROM pg_enum e WHERE e.enumtypid = b.type),
        CASE WHEN l.collname <> 'default' THEN l.collname::text END,
-       CASE WHEN t.typname = 'citext' THEN '({} COLLATE "default")::' || format_type(b.type, NULL)
+       CASE WHEN t.typname = 'citext' THEN 'lower({}::text COLLATE "default")'
             WHEN NOT l.collisdeterministic
-            THEN '{} COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname)
+            THEN '{}::text COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(l.collname)
        END,
        ARRAY(SELECT p FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS p
              WHERE NOT has_column_privilege(b.attrelid, b.attnum, p))

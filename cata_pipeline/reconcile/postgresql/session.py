@@ -214,6 +214,7 @@ class PostgresqlSession:
             reasons |= {n: reason for n, reason in table.staged.not_insertable.items() if n in planned}
         if table.has_folding_key:
             reasons |= {n: alike(own, other, stored=True) for n, own, other in self._rows(table.taken())}
+            self._execute(table.keep_respelled())
             rivals = self._rows(table.rivals())
             reasons |= {n: alike(own, other, stored=False) for n, own, other in rivals if n not in reasons}
         if reasons:

@@ -184,26 +184,31 @@ class TableStatements:
         return any(key.actual.equality for key in self.bound.keys)
 
     def _folded(self, alias: str) -> list[str]:
-        """The own keys as the unique key compares them; a staged text takes on the column's type and collation."""
+        """The own keys as the unique key compares them."""
+        names = [key.stored_name if alias == "t" else key.column.source for key in self.bound.keys]
         return [
-            key.actual.equality.format(f'{alias}."{key.column.source}"')
-            if key.actual.equality
-            else f'{alias}."{key.column.source}"'
-            for key in self.bound.keys
+            (key.actual.equality or "{}").format(f'{alias}."{name}"')
+            for key, name in zip(self.bound.keys, names, strict=True)
         ]
+
+    def _taken(self) -> str:
+        """The joins and conditions of new rows (s) whose key a stored row (t) of another spelling holds."""
+        join = f'JOIN {self._parent_plan} pp ON pp.n = s."parent_n"' if self._parent else ""
+        parent = [f"{self._parent_column} = pp.target_id"] if self._parent else []
+        equal = [f"{stored} = {staged}" for stored, staged in zip(self._folded("t"), self._folded("s"), strict=True)]
+        return f"""
+            {self.plan} p JOIN {self.stage} s ON s.n = p.n {join}
+            JOIN {self._target} t ON {" AND ".join([*parent, *equal])} WHERE p.action = {INSERT}"""
 
     def taken(self) -> str:
         """New rows whose key a stored row of another spelling holds: number, own key, theirs."""
-        join = f'JOIN {self._parent_plan} pp ON pp.n = s."parent_n"' if self._parent else ""
-        equal = [
-            f't."{key.stored_name}" = {folded}' for key, folded in zip(self.bound.keys, self._folded("s"), strict=True)
-        ]
-        on = " AND ".join([*([f"{self._parent_column} = pp.target_id"] if self._parent else []), *equal])
         own = self.bound.keys[0]
         return f"""
-            SELECT s.n, s."{own.column.source}", t."{own.stored_name}"::text
-            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n {join} JOIN {self._target} t ON {on}
-            WHERE p.action = {INSERT} ORDER BY s.n"""
+            SELECT s.n, s."{own.column.source}", t."{own.stored_name}"::text FROM {self._taken()} ORDER BY s.n"""
+
+    def keep_respelled(self) -> str:
+        """Hide no child whose code is only respelled: it cannot be stored beside its old self."""
+        return f"DELETE FROM {self.hides} WHERE target_id IN (SELECT {self._id} FROM {self._taken()})"
 
     def rivals(self) -> str:
         """Of new rows whose keys the unique key takes for equal, all but the first: as `taken`."""
