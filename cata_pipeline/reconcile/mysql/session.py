@@ -82,6 +82,7 @@ class MysqlSession:
         self._loaded_items = 0
         self._planned_rows = 0
         self._outdated = False
+        self._lines = change_file.InsertedLines()
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -155,7 +156,8 @@ class MysqlSession:
         )
         items, *children = self._tables
         tenant_items, visible, named = self._numbers(items.totals())
-        unmatched, inserts, updates, hides, renames, unpictures, recategorizes = self._numbers(items.plan_counts())
+        unmatched, inserts, updates = self._numbers(items.plan_counts())
+        hides, renames, unpictures, recategorizes = self._numbers(items.update_counts()) if updates else (0,) * 4
         known = self._loaded_items - unmatched
         refused = sum(row.is_item for row in self._rejections)
         return PlanCounts(
@@ -229,18 +231,21 @@ class MysqlSession:
         if {level for _, level in self._rows(_ISOLATION)} != {"READ-COMMITTED"}:
             raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
         self._execute(_INSERT_WAIT.format(_PATIENT_SECONDS if patient else _IMPATIENT_SECONDS[self._mariadb]))
-        for attempt in range(1, _MOST_ROUNDS + 1):
-            refused = RefusedRows(judge_refused)
-            try:
-                with self._transaction():
-                    self._write("" if patient else "NOWAIT", refused.add)
-                    counts = self._counts()
-                    before_commit()
-                break
-            except LostRaceError as error:
-                self._outdated = True
-                if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
-                    raise
+        with change_file.InsertedLines() as self._lines:
+            for table in self._tables:
+                self._lines.prepare(table.bound, table.staged, self._inserted(table))
+            for attempt in range(1, _MOST_ROUNDS + 1):
+                refused = RefusedRows(judge_refused)
+                try:
+                    with self._transaction():
+                        self._write("" if patient else "NOWAIT", refused.add)
+                        counts = self._counts()
+                        before_commit()
+                    break
+                except LostRaceError as error:
+                    self._outdated = True
+                    if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
+                        raise
         return Applied(*counts, tuple(refused.rows))
 
     def _write(self, waiting: str, refuse: Callable[[RejectedRow], None]) -> None:
@@ -342,8 +347,14 @@ class MysqlSession:
             if table.has_parent:
                 for rows in self._pages(table.hidden_page()):
                     yield change_file.hidden(table.staged, self._parent(table).staged, [row[1:] for row in rows])
-            inserted = np.array(self._column(table.insertions()), dtype=np.int64)
-            yield from change_file.inserted(table.bound, table.staged, inserted)
+            yield from self._lines.made(table.bound, table.staged, self._inserted(table))
+
+    def _inserted(self, table: TableStatements) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """The numbers of the rows to insert, which mostly are all in one range."""
+        count, first, last = self._numbers(table.insertion_range())
+        if count and count == last - first + 1:
+            return np.arange(first, last + 1)
+        return np.array(self._column(table.insertions()) if count else [], dtype=np.int64)
 
     def _load_file(self, stage: str, rows: pa.Table) -> None:
         with tempfile.NamedTemporaryFile(prefix="cata-stage-") as file:

@@ -228,24 +228,26 @@ class TableStatements:
         return f"SELECT COUNT(*), COALESCE(SUM({visible}), 0), COUNT({code}) FROM {self._target} t"
 
     def plan_counts(self) -> str:
-        """Rows without a stored one, insertions, updates, and of these: hides, renames, dropped images, categories."""
+        """Rows without a stored one, insertions and updates."""
+        return f"""
+            SELECT COALESCE(SUM(`target_id` IS NULL), 0), COALESCE(SUM(`action` = {INSERT}), 0),
+                   COALESCE(SUM(`action` = {UPDATE}), 0) FROM {self.plan}"""
+
+    def update_counts(self) -> str:
+        """Of the updates: hides, renames, dropped images, changed categories."""
         category = self.bound.column("category")
         name = cast("BoundColumn", self.bound.column("original_name"))
         image = cast("BoundColumn", self.bound.column("external_image_url"))
-        updated = f"p.`action` = {UPDATE}"
         conditions = [
-            "p.`target_id` IS NULL",
-            f"p.`action` = {INSERT}",
-            updated,
-            f"{updated} AND {_is_true('t', self._visible)} AND NOT s.`is_active`",
-            f"{updated} AND {self._differ(name, 't')}",
-            f"{updated} AND {_length(_value('t', image))} > 0 AND {_length(self._new(image, 't'))} = 0",
-            f"{updated} AND {self._differ(category, 't')}" if category else "FALSE",
+            f"{_is_true('t', self._visible)} AND NOT s.`is_active`",
+            self._differ(name, "t"),
+            f"{_length(_value('t', image))} > 0 AND {_length(self._new(image, 't'))} = 0",
+            self._differ(category, "t") if category else "FALSE",
         ]
         sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
         return f"""
-            SELECT {sums} FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            LEFT JOIN {self._target} t ON {self._id} = p.`target_id`"""
+            SELECT {sums} FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`
+            STRAIGHT_JOIN {self._target} t ON {self._id} = p.`target_id` WHERE p.`action` = {UPDATE}"""
 
     def count_visible(self) -> str:
         """Visible rows."""
@@ -321,6 +323,12 @@ class TableStatements:
     def count_insertions(self) -> str:
         """Rows to insert."""
         return f"SELECT COUNT(*) FROM {self.plan} WHERE `action` = {INSERT}"
+
+    def insertion_range(self) -> str:
+        """How many rows are to be inserted, the first number and the last."""
+        return (
+            f"SELECT COUNT(*), COALESCE(MIN(`n`), 0), COALESCE(MAX(`n`), 0) FROM {self.plan} WHERE `action` = {INSERT}"
+        )
 
     def insertions(self) -> str:
         """The numbers of the rows to insert, in order."""

@@ -7,6 +7,7 @@ nor written.
 """
 
 import io
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -108,6 +109,7 @@ class PostgresqlSession:
         self._tables: tuple[TableStatements, ...] = ()
         self._rejections: tuple[RejectedRow, ...] = ()
         self._outdated = False
+        self._lines = change_file.InsertedLines()
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -184,7 +186,8 @@ class PostgresqlSession:
         staged = items_table.staged.rows
         # Joining stage and target once more to count this would cost as much as the plan.
         items, visible, named = self._row(items_table.totals())
-        unmatched, inserts, updates, hides, renames, unpictures, recategorizes = self._row(items_table.plan_counts())
+        unmatched, inserts, updates = self._row(items_table.plan_counts())
+        hides, renames, unpictures, recategorizes = self._row(items_table.update_counts()) if updates else (0,) * 4
         children = [self._row(table.child_counts_before()) for table in child_tables]
         known = staged.num_rows - unmatched
         refused = sum(row.is_item for row in self._rejections)
@@ -256,25 +259,34 @@ class PostgresqlSession:
         """
         if self._row("SHOW transaction_isolation") != ("read committed",):
             raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
-        for attempt in range(1, _MOST_ROUNDS + 1):
+        with change_file.InsertedLines() as self._lines:
+            for table in self._tables:
+                self._lines.prepare(table.bound, table.staged, self._inserted(table))
+            refused = self._write_in_rounds(judge_refused, patient=patient)
+            counts = self._counts()
+            before_commit()
+        self._state = COMMITTING
+        with self._errors():
+            self._connection.commit()
+        self._state = COMMITTED
+        return Applied(*counts, tuple(refused.rows))
+
+    def _write_in_rounds(self, judge_refused: JudgeRefused, *, patient: bool) -> RefusedRows:
+        """Write in a savepoint, again and at once where a planned row was deleted or renamed meanwhile."""
+        for round_number in itertools.count(1):
             refused = RefusedRows(judge_refused)
             try:
                 with self._errors(), self._connection.transaction():
                     if not patient:  # an INSERT knows no NOWAIT, and waits for a merchant's row of the same key
                         self._execute("SET LOCAL lock_timeout = '100ms'")
                     self._write(patient=patient, refuse=refused.add)
-                break
             except LostRaceError as error:
                 self._outdated = True
-                if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
+                if not isinstance(error, VanishedRowError) or round_number == _MOST_ROUNDS:
                     raise
-        counts = self._counts()
-        before_commit()
-        self._state = COMMITTING
-        with self._errors():
-            self._connection.commit()
-        self._state = COMMITTED
-        return Applied(*counts, tuple(refused.rows))
+            else:
+                break
+        return refused
 
     def _write(self, *, patient: bool, refuse: Callable[[RejectedRow], None]) -> None:
         """Insert first, so that no stored row is locked while an insertion may wait; then lock, update and hide."""
@@ -353,8 +365,14 @@ class PostgresqlSession:
             if table.has_parent:
                 for rows in self._pages(table.hidden_keys()):
                     yield change_file.hidden(table.staged, self._parent(table).staged, rows)
-            inserted = np.array(self._numbers(table.insertions()), dtype=np.int64)
-            yield from change_file.inserted(table.bound, table.staged, inserted)
+            yield from self._lines.made(table.bound, table.staged, self._inserted(table))
+
+    def _inserted(self, table: TableStatements) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """The numbers of the rows to insert, which mostly are all in one range."""
+        count, first, last = self._row(table.insertion_range())
+        if count and count == last - first + 1:
+            return np.arange(first, last + 1)
+        return np.array(self._numbers(table.insertions()) if count else [], dtype=np.int64)
 
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
         items = ItemCounts(*self._row(self._tables[0].item_counts()))

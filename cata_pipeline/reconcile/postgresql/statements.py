@@ -144,23 +144,25 @@ class TableStatements:
             FROM {self._target} t"""
 
     def plan_counts(self) -> str:
-        """Rows without a stored one, insertions, updates, and of these: hides, renames, dropped images, categories."""
+        """Rows without a stored one, insertions and updates."""
+        return f"""
+            SELECT count(*) FILTER (WHERE target_id IS NULL), count(*) FILTER (WHERE action = {INSERT}),
+                   count(*) FILTER (WHERE action = {UPDATE}) FROM {self.plan}"""
+
+    def update_counts(self) -> str:
+        """Of the updates: hides, renames, dropped images, changed categories."""
         category = self.bound.column("category")
         name = cast("BoundColumn", self.bound.column("original_name"))
         image = _stored("t", self.bound, "external_image_url")
         unpictured = (
             f"""coalesce({image}, '') <> '' AND coalesce({self._new("external_image_url")}, '') COLLATE "C" = ''"""
         )
-        updated = f"p.action = {UPDATE}"
         return f"""
-            SELECT count(*) FILTER (WHERE p.target_id IS NULL), count(*) FILTER (WHERE p.action = {INSERT}),
-                   count(*) FILTER (WHERE {updated}),
-                   count(*) FILTER (WHERE {updated} AND {_is_true("t", self._visible)} AND NOT s."is_active"),
-                   count(*) FILTER (WHERE {updated} AND {self._differs(name)}),
-                   count(*) FILTER (WHERE {updated} AND {unpictured}),
-                   {f"count(*) FILTER (WHERE {updated} AND {self._differs(category)})" if category else "0"}
-            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n
-            LEFT JOIN {self._target} t ON {self._id} = p.target_id"""
+            SELECT count(*) FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
+                   count(*) FILTER (WHERE {self._differs(name)}), count(*) FILTER (WHERE {unpictured}),
+                   {f"count(*) FILTER (WHERE {self._differs(category)})" if category else "0"}
+            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n JOIN {self._target} t ON {self._id} = p.target_id
+            WHERE p.action = {UPDATE}"""
 
     def child_counts_before(self) -> str:
         """Visible children, and those that would be hidden: not listed any more, or inactive."""
@@ -256,6 +258,10 @@ class TableStatements:
     def count_insertions(self) -> str:
         """Rows to insert."""
         return f"SELECT count(*) FROM {self.plan} WHERE action = {INSERT}"
+
+    def insertion_range(self) -> str:
+        """How many rows are to be inserted, the first number and the last."""
+        return f"SELECT count(*), min(n), max(n) FROM {self.plan} WHERE action = {INSERT}"
 
     def insertions(self) -> str:
         """The numbers of the rows to insert, in order."""
