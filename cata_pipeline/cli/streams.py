@@ -68,9 +68,9 @@ def drawing_console(*, stderr: bool = False) -> "Console":
 class _Stream:
     """A text stream in front of another one; a write that fails is lost.
 
-    So it has to be for standard error: nothing is left to report the failure on, and raising would harm whoever
-    happens to flush. Dagster does so before it takes back the redirection of the stream into its compute logs, and
-    would leave it there for good; the interpreter does so last of all, and would exit with status 120.
+    Standard error needs that: no stream is left to report the failure on, and an exception would reach the code that
+    happens to flush. Dagster flushes before it takes back the redirection of the stream into its compute logs, and
+    would leave it there for good; the interpreter flushes last of all, and would exit with status 120.
     """
 
     def __init__(self, stream: TextIO) -> None:

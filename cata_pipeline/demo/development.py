@@ -75,7 +75,7 @@ def serve(state: Path, port: int, tenant_ids: Sequence[str], announce: Callable[
 
 def _require_free(port: int) -> None:
     with socket.socket() as probe:
-        # As the webserver binds: connections that are only winding down are in nobody's way.
+        # As the webserver binds: connections that are still closing do not keep a port busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))

@@ -29,7 +29,7 @@ class ActualColumn:
     are all that an enumeration takes; None where there is no such limit. `basic_plane_only` takes no 4-byte characters.
     `collation` is a character set and a collation that cannot be compared with another one of that set.
     `fills_itself` covers defaults, identities and generated columns. `generated` columns refuse any value, `unfit` says
-    why the character set cannot hold a catalog, and `withheld` are the privileges that our account lacks.
+    why the character set cannot hold a catalog, and `missing_privileges` are the privileges that our account lacks.
     `equality` turns a text (`{}`) into what the unique key compares, where it may take two texts for equal.
     """
 
@@ -48,7 +48,7 @@ class ActualColumn:
     generated: bool = False
     unfit: str | None = None
     equality: str | None = None
-    withheld: frozenset[str] = frozenset()
+    missing_privileges: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:
@@ -292,7 +292,9 @@ def _is_comparable(one: ActualColumn, other: ActualColumn) -> bool:
 
 def _missing_privileges(bound: BoundTable, actual: ActualTable) -> Iterator[str]:
     lacking = {
-        privilege: [c.stored_name for c in bound.columns if privilege in c.needed_privileges & c.actual.withheld]
+        privilege: [
+            c.stored_name for c in bound.columns if privilege in c.needed_privileges & c.actual.missing_privileges
+        ]
         for privilege in _PRIVILEGES
     }
     missing = [f"{privilege} ({', '.join(names)})" for privilege, names in lacking.items() if names]

@@ -155,7 +155,7 @@ def _actual_column(described: Mapping[str, Any]) -> ActualColumn:
         collation=(character_set, collation) if character_set and not collation.endswith("_bin") else None,
         basic_plane_only=character_set in {"utf8mb3", "utf8"},
         unfit=None if fits else f"is stored in {character_set}; expected utf8mb4",
-        withheld=frozenset({"SELECT", "INSERT", "UPDATE"}) - set(described["privileges"].upper().split(",")),
+        missing_privileges=frozenset({"SELECT", "INSERT", "UPDATE"}) - set(described["privileges"].upper().split(",")),
     )
 
 

@@ -60,7 +60,7 @@ _DESCRIBED = (
     "labels",
     "collation",
     "equality",
-    "withheld",
+    "missing_privileges",
 )
 # A domain may be NOT NULL and have a default of its own.
 _COLUMNS = """
@@ -172,7 +172,7 @@ def _actual_column(described: Mapping[str, Any]) -> ActualColumn:
         labels=frozenset(described["labels"]) if described["labels"] else None,
         collation=("", described["collation"]) if described["collation"] else None,
         equality=described["equality"],
-        withheld=frozenset(described["withheld"]),
+        missing_privileges=frozenset(described["missing_privileges"]),
     )
 
 
