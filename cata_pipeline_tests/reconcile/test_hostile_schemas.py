@@ -84,6 +84,31 @@ def test_a_fraction_for_a_whole_number_costs_only_its_component(tenant: SyncedTe
     assert tenant.sync(latte(bundle_components=parts)).children.updated == 0
 
 
+def test_a_constraint_that_is_checked_at_the_commit_costs_only_its_row(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE items ADD UNIQUE (external_image_url) DEFERRABLE INITIALLY DEFERRED")
+    tenant.edit("CREATE TABLE categories (name text PRIMARY KEY)")
+    tenant.edit("INSERT INTO categories VALUES ('Coffee')")
+    tenant.edit("ALTER TABLE items ADD FOREIGN KEY (category) REFERENCES categories DEFERRABLE INITIALLY DEFERRED")
+    own = [latte(item_code=f"I{n}", external_image_url=f"https://cdn.example/{n}.jpg") for n in range(5)]
+    items = [*own, latte(), latte(item_code="TEA", category="Tea", external_image_url=None), latte(item_code="TWICE")]
+    report = tenant.sync(*items)
+    assert (report.items.inserted, report.rejected) == (6, 2)
+    assert {rejection.item_code for rejection in report.rejections} == {"TEA", "TWICE"}
+    report = tenant.sync(*own[1:], latte(), own[0]._replace(category="Tea", name="New"))
+    assert (report.items.updated, report.rejected, tenant.item("I0")["name"]) == (0, 1, "Latte")
+
+
+def test_images_may_change_places_where_their_key_is_checked_at_the_commit(tenant: SyncedTenant) -> None:
+    tenant.edit("ALTER TABLE items ADD UNIQUE (external_image_url) DEFERRABLE INITIALLY DEFERRED")
+    tenant.sync(latte(external_image_url="https://cdn.example/a.jpg"))
+    items = [
+        latte(external_image_url="https://cdn.example/b.jpg"),
+        latte(item_code="NEW", external_image_url="https://cdn.example/a.jpg"),
+    ]
+    report = tenant.sync(*items)
+    assert (report.items.inserted, report.items.updated, report.rejected) == (1, 1, 0)
+
+
 def test_children_of_a_rejected_item_stay_as_they_are(tenant: SyncedTenant) -> None:
     tenant.sync(latte(modifier_groups=(SUGAR,)), latte(item_code="OTHER"))
     report = tenant.sync(latte(name="x" * 300, modifier_groups=(MILK,)), latte(item_code="OTHER"))

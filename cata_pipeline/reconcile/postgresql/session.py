@@ -61,6 +61,7 @@ SET LOCAL client_connection_check_interval = '2s';
 SET LOCAL work_mem = '64MB';
 SET LOCAL default_statistics_target = 10;
 """
+_CHECK_NOW = "SET CONSTRAINTS ALL IMMEDIATE"
 # A pooled server process refuses it once a temporary table was used there, and then keeps its own.
 _BUFFERS = "SET LOCAL temp_buffers = '64MB'"
 _LEFTOVERS = """
@@ -109,6 +110,7 @@ class PostgresqlSession:
         self._tables: tuple[TableStatements, ...] = ()
         self._rejections: tuple[RejectedRow, ...] = ()
         self._outdated = False
+        self._checks_each_statement = False
         self._lines = change_file.InsertedLines()
         self._state = UNTOUCHED
 
@@ -272,14 +274,26 @@ class PostgresqlSession:
         return Applied(*counts, tuple(refused.rows))
 
     def _write_in_rounds(self, judge_refused: JudgeRefused, *, patient: bool) -> RefusedRows:
-        """Write in a savepoint, again and at once where a planned row was deleted or renamed meanwhile."""
+        """Write in a savepoint, again and at once where a planned row was deleted or renamed meanwhile.
+
+        Constraints that are checked at the commit are checked before it; where one is violated, all is written again
+        with each statement checked, which finds the row.
+        """
         for round_number in itertools.count(1):
             refused = RefusedRows(judge_refused)
             try:
                 with self._errors(), self._connection.transaction():
                     if not patient:  # an INSERT knows no NOWAIT, and waits for a merchant's row of the same key
                         self._execute("SET LOCAL lock_timeout = '100ms'")
+                    if self._checks_each_statement:
+                        self._execute(_CHECK_NOW)
                     self._write(patient=patient, refuse=refused.add)
+                    with self._errors(of_rows=True):
+                        self._connection.execute(_CHECK_NOW)
+            except RowRefusedError as error:
+                if self._checks_each_statement:
+                    raise DatabaseError(f"The tenant database refused a statement: {error}. {self._state}") from error
+                self._checks_each_statement = True
             except LostRaceError as error:
                 self._outdated = True
                 if not isinstance(error, VanishedRowError) or round_number == _MOST_ROUNDS:
