@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,8 @@ ROWS_A_BATCH = 50_000
 _MOST_PREPARED = 200_000
 _ESCAPED_IN_JSON = r'[\x00-\x1f"\\]'
 
-_Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Numbers of staged rows."""
 
 SCHEMA = pa.schema(
     [
@@ -50,11 +51,11 @@ class StagedKeys:
         self._rows = staged.rows
         self._own = staged.table.keys[1:]
 
-    def codes(self, numbers: _Numbers) -> pa.Array:
+    def codes(self, numbers: Numbers) -> pa.Array:
         """Return the item codes of rows."""
         return self._rows["item_code"].take(pa.array(numbers - 1))
 
-    def paths(self, numbers: _Numbers) -> pa.Array:
+    def paths(self, numbers: Numbers) -> pa.Array:
         """Return the keys of rows within their item as JSON lists, NULL for items."""
         if not self._own:
             return pa.nulls(len(numbers), pa.string())
@@ -92,7 +93,7 @@ def hidden(staged: StagedTable, parents: StagedTable, rows: Sequence[tuple[Any, 
     )
 
 
-def inserted(bound: BoundTable, staged: StagedTable, numbers: _Numbers) -> Iterator[pa.Table]:
+def inserted(bound: BoundTable, staged: StagedTable, numbers: Numbers) -> Iterator[pa.Table]:
     """Yield the changes of inserted rows, in batches; `numbers` are those of the staged rows."""
     keys = StagedKeys(staged)
     columns = sorted(bound.written, key=lambda column: (len(column.name), column.name))
@@ -110,27 +111,25 @@ def inserted(bound: BoundTable, staged: StagedTable, numbers: _Numbers) -> Itera
 class InsertedLines:
     """The changes of inserted rows, made in a thread of their own while the database inserts them.
 
-    A context manager, entered before the first insertion. What was planned and what came of it may differ: lines of
-    other rows than those prepared are made anew. More rows than `_MOST_PREPARED` are not held in memory.
+    What was planned and what came of it may differ: lines of other rows than those prepared are made anew. More rows
+    than `_MOST_PREPARED` are not held in memory.
     """
 
     def __init__(self) -> None:
-        self._prepared: dict[str, tuple[_Numbers, Future[list[pa.Table]]]] = {}
-
-    def __enter__(self) -> Self:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inserted-lines")
-        return self
+        self._prepared: dict[str, tuple[Numbers, Future[list[pa.Table]]]] = {}
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End the thread."""
         self._thread.shutdown(cancel_futures=True)
 
-    def prepare(self, bound: BoundTable, staged: StagedTable, numbers: _Numbers) -> None:
-        """Begin to make the changes of rows that will be inserted."""
-        if 0 < len(numbers) <= _MOST_PREPARED:
+    def prepare(self, bound: BoundTable, staged: StagedTable, numbers: Numbers) -> None:
+        """Begin to make the changes of rows that will be inserted, once however often an attempt is repeated."""
+        if 0 < len(numbers) <= _MOST_PREPARED and bound.name not in self._prepared:
             made = self._thread.submit(lambda: list(inserted(bound, staged, numbers)))
             self._prepared[bound.name] = numbers, made
 
-    def made(self, bound: BoundTable, staged: StagedTable, numbers: _Numbers) -> Iterable[pa.Table]:
+    def made(self, bound: BoundTable, staged: StagedTable, numbers: Numbers) -> Iterable[pa.Table]:
         """Return the changes of the rows that were inserted."""
         prepared = self._prepared.get(bound.name)
         if prepared and np.array_equal(prepared[0], numbers):

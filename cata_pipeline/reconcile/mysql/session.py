@@ -7,11 +7,11 @@ The order of steps, the session and its errors live here; `schema` reads the rea
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pymysql
@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.reconcile import changes as change_file
 from cata_pipeline.reconcile.contract import ActualTable, BoundColumn, BoundTable, Contract
+from cata_pipeline.reconcile.engine_session import EngineSession
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.isolation import ALL_ROWS, RowRefusedError, write_isolated
 from cata_pipeline.reconcile.mysql.load import insert_statements, load_file_statement, write_load_file
@@ -71,18 +72,15 @@ _NOT_A_ROW = frozenset(
 _MOST_ROUNDS = 5
 
 
-class MysqlSession:
+class MysqlSession(EngineSession[TableStatements]):
     """A `TenantSession` on MySQL or MariaDB; a context manager."""
 
     def __init__(self, url: URL, run_id: str) -> None:
+        super().__init__()
         self._url = url
         self._run_id = run_id
-        self._tables: tuple[TableStatements, ...] = ()
-        self._rejections: tuple[RejectedRow, ...] = ()
         self._loaded_items = 0
         self._planned_rows = 0
-        self._outdated = False
-        self._lines = change_file.InsertedLines()
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -116,6 +114,7 @@ class MysqlSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+        self._lines.close()
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are in the connected schema; absent ones are left out."""
@@ -123,7 +122,7 @@ class MysqlSession:
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
         """Which of these tables hold any row, by the policy's names."""
-        found = self._numbers("SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM `{t.stored_name}`)" for t in tables))
+        found = self._row("SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM `{t.stored_name}`)" for t in tables))
         return {table.name for table, holds in zip(tables, found, strict=True) if holds}
 
     def stage(self, contract: Contract, tables: Mapping[str, StagedTable]) -> None:
@@ -155,25 +154,17 @@ class MysqlSession:
             self._number(statement) for table in self._tables for statement in (table.count_plan(), table.count_hides())
         )
         items, *children = self._tables
-        tenant_items, visible, named = self._numbers(items.totals())
-        unmatched, inserts, updates = self._numbers(items.plan_counts())
-        hides, renames, unpictures, recategorizes = self._numbers(items.update_counts()) if updates else (0,) * 4
-        known = self._loaded_items - unmatched
-        refused = sum(row.is_item for row in self._rejections)
-        return PlanCounts(
+        planned = self._row(items.plan_counts())
+        *_, updates = planned
+        counts = self._plan_counts(
             received=received,
-            rejected=rejected + refused,
-            staged=(pc.sum(items.staged.rows["writable"]).as_py() or 0) - refused,
-            tenant_items=tenant_items,
-            tenant_visible=visible,
-            known=known,
-            stale=max(0, named - known),
-            inserts=inserts,
-            updates=updates,
-            hides=hides,
-            renames=renames,
-            unpictures=unpictures,
-            recategorizes=recategorizes,
+            rejected=rejected,
+            loaded=self._loaded_items,
+            totals=self._row(items.totals()),
+            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 4)),
+        )
+        return replace(
+            counts,
             visible_children=sum(self._number(table.count_visible()) for table in children),
             child_hides=sum(
                 self._number(statement)
@@ -184,23 +175,16 @@ class MysqlSession:
 
     def _reject_what_cannot_be_inserted(self, table: TableStatements) -> None:
         """Take new rows out of the plan that lack a value, or whose key the unique key takes for another row's."""
-        reasons: dict[int, str] = {}
-        if table.staged.not_insertable:
-            planned = set(self._column(table.insertions()))
-            reasons |= {n: reason for n, reason in table.staged.not_insertable.items() if n in planned}
+        reasons = self._not_insertable(table)
         reasons |= {n: alike(own, other, stored=True) for n, own, other in self._rows(table.taken())}
         if folded_rivals(table.staged):
             rivals = self._rows(table.rivals())
             reasons |= {n: alike(own, other, stored=False) for n, own, other in rivals if n not in reasons}
         if reasons:
             self._execute(table.refuse(), [list(reasons)])
-            self._rejections += tuple(table.staged.rejected(n, reason) for n, reason in sorted(reasons.items()))
+            self._reject(table, reasons)
         if table.has_parent and self._rejections:
             self._execute(table.refuse_children())
-
-    def rejections(self) -> tuple[RejectedRow, ...]:
-        """The new rows that the plan left out; its `rejected` counts the items among them already."""
-        return self._rejections
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
         """What applying the plan would do, judged on the rows as they are now."""
@@ -231,21 +215,19 @@ class MysqlSession:
         if {level for _, level in self._rows(_ISOLATION)} != {"READ-COMMITTED"}:
             raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
         self._execute(_INSERT_WAIT.format(_PATIENT_SECONDS if patient else _IMPATIENT_SECONDS[self._mariadb]))
-        with change_file.InsertedLines() as self._lines:
-            for table in self._tables:
-                self._lines.prepare(table.bound, table.staged, self._inserted(table))
-            for attempt in range(1, _MOST_ROUNDS + 1):
-                refused = RefusedRows(judge_refused)
-                try:
-                    with self._transaction():
-                        self._write("" if patient else "NOWAIT", refused.add)
-                        counts = self._counts()
-                        before_commit()
-                    break
-                except LostRaceError as error:
-                    self._outdated = True
-                    if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
-                        raise
+        self._prepare_lines()
+        for attempt in range(1, _MOST_ROUNDS + 1):
+            refused = RefusedRows(judge_refused)
+            try:
+                with self._transaction():
+                    self._write("" if patient else "NOWAIT", refused.add)
+                    counts = self._counts()
+                    before_commit()
+                break
+            except LostRaceError as error:
+                self._outdated = True
+                if not isinstance(error, VanishedRowError) or attempt == _MOST_ROUNDS:
+                    raise
         return Applied(*counts, tuple(refused.rows))
 
     def _write(self, waiting: str, refuse: Callable[[RejectedRow], None]) -> None:
@@ -288,7 +270,7 @@ class MysqlSession:
         except RowRefusedError:
             # A merchant may have inserted one of these keys: such a row exists now and is updated like any other.
             self._execute_all(table.adopt_existing())
-            write_isolated(write, lambda: self._column(table.insertions()), refused)
+            write_isolated(write, lambda: self._numbers(table.insertions()), refused)
         if table.has_children:
             self._execute_all(table.note_inserted_parents())
 
@@ -301,13 +283,6 @@ class MysqlSession:
             self._execute(table.lock_parents(waiting))
         if self._rows(table.lock_keys_to_insert(waiting)):
             self._execute_all(table.adopt_existing())
-
-    def _hide_rejected(self, table: TableStatements, number: int, reason: str) -> RejectedRow:
-        [(parent_number, *own)] = self._rows(table.hide_keys(), [number])
-        return self._parent(table).staged.rejected(parent_number, reason).child(table.bound.table, own)
-
-    def _parent(self, table: TableStatements) -> TableStatements:
-        return next(above for above in self._tables if above.bound.table is table.bound.table.parent)
 
     def _isolated(
         self,
@@ -322,7 +297,7 @@ class MysqlSession:
             refuse(rejected(number, reason))
 
         write_isolated(
-            lambda first, last: self._write_rows([statement], first, last), lambda: self._column(numbers), refused
+            lambda first, last: self._write_rows([statement], first, last), lambda: self._numbers(numbers), refused
         )
 
     def _write_rows(self, statements: Sequence[str], first: int, last: int) -> int:
@@ -349,13 +324,6 @@ class MysqlSession:
                     yield change_file.hidden(table.staged, self._parent(table).staged, [row[1:] for row in rows])
             yield from self._lines.made(table.bound, table.staged, self._inserted(table))
 
-    def _inserted(self, table: TableStatements) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """The numbers of the rows to insert, which mostly are all in one range."""
-        count, first, last = self._numbers(table.insertion_range())
-        if count and count == last - first + 1:
-            return np.arange(first, last + 1)
-        return np.array(self._column(table.insertions()) if count else [], dtype=np.int64)
-
     def _load_file(self, stage: str, rows: pa.Table) -> None:
         with tempfile.NamedTemporaryFile(prefix="cata-stage-") as file:
             write_load_file(rows, file)
@@ -370,7 +338,7 @@ class MysqlSession:
 
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
         items, *children = self._tables
-        counts = ItemCounts(self._number(items.count_insertions()), *self._numbers(items.item_counts()))
+        counts = ItemCounts(self._number(items.count_insertions()), *self._row(items.item_counts()))
         inserted = sum(self._number(table.count_insertions()) for table in children)
         updated = sum(self._number(table.count_updated()) for table in children)
         hidden = sum(self._number(table.count_hidden()) for table in children)
@@ -397,9 +365,6 @@ class MysqlSession:
             yield page
             last = page[-1][0]
 
-    def _column(self, statement: str) -> list[int]:
-        return [number for (number,) in self._rows(statement)]
-
     def _execute(self, statement: str | bytes, parameters: list[Any] | None = None) -> int:
         rowcount: int = self._run(statement, parameters, lambda cursor: cursor.rowcount)
         return rowcount
@@ -412,11 +377,11 @@ class MysqlSession:
         rows: Sequence[tuple[Any, ...]] = self._run(statement, parameters, lambda cursor: cursor.fetchall())
         return rows
 
-    def _numbers(self, statement: str) -> list[int]:
+    def _row(self, statement: str) -> list[int]:
         return [int(number) for number in self._rows(statement)[0]]
 
     def _number(self, statement: str) -> int:
-        return self._numbers(statement)[0]
+        return self._row(statement)[0]
 
     def _run(self, statement: str | bytes, parameters: list[Any] | None, read: Callable[[Any], Any]) -> Any:
         try:

@@ -10,14 +10,13 @@ import io
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from psycopg import errors as pg_errors
 from psycopg.rows import tuple_row
@@ -26,6 +25,7 @@ from sqlalchemy.engine import URL
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.reconcile import changes as change_file
 from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
+from cata_pipeline.reconcile.engine_session import EngineSession
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.isolation import ALL_ROWS, RowRefusedError, write_isolated
 from cata_pipeline.reconcile.postgresql.schema import read_schema
@@ -101,17 +101,14 @@ _DETAIL_CHARACTERS = 200
 _MOST_ROUNDS = 5
 
 
-class PostgresqlSession:
+class PostgresqlSession(EngineSession[TableStatements]):
     """A `TenantSession` on PostgreSQL; a context manager."""
 
     def __init__(self, url: URL, run_id: str) -> None:
+        super().__init__()
         self._url = url
         self._run_id = run_id
-        self._tables: tuple[TableStatements, ...] = ()
-        self._rejections: tuple[RejectedRow, ...] = ()
-        self._outdated = False
         self._checks_each_statement = False
-        self._lines = change_file.InsertedLines()
         self._state = UNTOUCHED
 
     def __enter__(self) -> Self:
@@ -150,6 +147,7 @@ class PostgresqlSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+        self._lines.close()
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are, on the search path; absent ones are left out."""
@@ -184,39 +182,27 @@ class PostgresqlSession:
             for statement in table.plan_statements():
                 self._execute(statement)
             self._reject_what_cannot_be_inserted(table)
-        items_table, *child_tables = self._tables
-        staged = items_table.staged.rows
+        items, *child_tables = self._tables
         # Joining stage and target once more to count this would cost as much as the plan.
-        items, visible, named = self._row(items_table.totals())
-        unmatched, inserts, updates = self._row(items_table.plan_counts())
-        hides, renames, unpictures, recategorizes = self._row(items_table.update_counts()) if updates else (0,) * 4
-        children = [self._row(table.child_counts_before()) for table in child_tables]
-        known = staged.num_rows - unmatched
-        refused = sum(row.is_item for row in self._rejections)
-        return PlanCounts(
+        planned = self._row(items.plan_counts())
+        *_, updates = planned
+        counts = self._plan_counts(
             received=received,
-            rejected=rejected + refused,
-            staged=(pc.sum(staged["writable"]).as_py() or 0) - refused,
-            tenant_items=items,
-            tenant_visible=visible,
-            known=known,
-            stale=max(0, named - known),
-            inserts=inserts,
-            updates=updates,
-            hides=hides,
-            renames=renames,
-            unpictures=unpictures,
-            recategorizes=recategorizes,
+            rejected=rejected,
+            loaded=items.staged.rows.num_rows,
+            totals=self._row(items.totals()),
+            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 4)),
+        )
+        children = [self._row(table.child_counts_before()) for table in child_tables]
+        return replace(
+            counts,
             visible_children=sum(visible for visible, _ in children),
             child_hides=sum(hides for _, hides in children),
         )
 
     def _reject_what_cannot_be_inserted(self, table: TableStatements) -> None:
         """Take new rows out of the plan that lack a value, or whose key the unique key takes for another row's."""
-        reasons: dict[int, str] = {}
-        if table.staged.not_insertable:
-            planned = {number for (number,) in self._rows(table.insertions())}
-            reasons |= {n: reason for n, reason in table.staged.not_insertable.items() if n in planned}
+        reasons = self._not_insertable(table)
         if table.has_folding_key:
             reasons |= {n: alike(own, other, stored=True) for n, own, other in self._rows(table.taken())}
             self._execute(table.keep_respelled())
@@ -224,13 +210,9 @@ class PostgresqlSession:
             reasons |= {n: alike(own, other, stored=False) for n, own, other in rivals if n not in reasons}
         if reasons:
             self._execute(table.refuse(), [list(reasons)])
-            self._rejections += tuple(table.staged.rejected(n, reason) for n, reason in sorted(reasons.items()))
+            self._reject(table, reasons)
         if table.has_parent and self._rejections:
             self._execute(table.refuse_children())
-
-    def rejections(self) -> tuple[RejectedRow, ...]:
-        """The new rows that the plan left out; its `rejected` counts the items among them already."""
-        return self._rejections
 
     def planned(self) -> tuple[ItemCounts, ChildCounts]:
         """What applying the plan would do, judged on the rows as they are now."""
@@ -261,12 +243,10 @@ class PostgresqlSession:
         """
         if self._row("SHOW transaction_isolation") != ("read committed",):
             raise DatabaseError("The tenant database does not run this session at READ COMMITTED. Nothing was written.")
-        with change_file.InsertedLines() as self._lines:
-            for table in self._tables:
-                self._lines.prepare(table.bound, table.staged, self._inserted(table))
-            refused = self._write_in_rounds(judge_refused, patient=patient)
-            counts = self._counts()
-            before_commit()
+        self._prepare_lines()
+        refused = self._write_in_rounds(judge_refused, patient=patient)
+        counts = self._counts()
+        before_commit()
         self._state = COMMITTING
         with self._errors():
             self._connection.commit()
@@ -346,13 +326,6 @@ class PostgresqlSession:
         if table.has_children:
             self._execute(table.note_inserted_parents())
 
-    def _hide_rejected(self, table: TableStatements, number: int, reason: str) -> RejectedRow:
-        [(parent_number, *own)] = self._rows(table.hide_keys(), [number])
-        return self._parent(table).staged.rejected(parent_number, reason).child(table.bound.table, own)
-
-    def _parent(self, table: TableStatements) -> TableStatements:
-        return next(above for above in self._tables if above.bound.table is table.bound.table.parent)
-
     def _isolated(
         self,
         statement: str,
@@ -381,13 +354,6 @@ class PostgresqlSession:
                     yield change_file.hidden(table.staged, self._parent(table).staged, rows)
             yield from self._lines.made(table.bound, table.staged, self._inserted(table))
 
-    def _inserted(self, table: TableStatements) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """The numbers of the rows to insert, which mostly are all in one range."""
-        count, first, last = self._row(table.insertion_range())
-        if count and count == last - first + 1:
-            return np.arange(first, last + 1)
-        return np.array(self._numbers(table.insertions()) if count else [], dtype=np.int64)
-
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
         items = ItemCounts(*self._row(self._tables[0].item_counts()))
         children = [self._row(table.child_counts()) for table in self._tables[1:]]
@@ -410,9 +376,6 @@ class PostgresqlSession:
 
     def _row(self, statement: str) -> tuple[Any, ...]:
         return self._rows(statement)[0]
-
-    def _numbers(self, statement: str) -> list[int]:
-        return [number for (number,) in self._rows(statement)]
 
     @contextmanager
     def _errors(self, *, of_rows: bool = False) -> Iterator[None]:
