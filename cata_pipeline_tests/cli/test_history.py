@@ -1,15 +1,17 @@
 """`cata-pipeline history`: what changed, when, by which run, from what to what."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from cata_pipeline.cli import main
 from cata_pipeline.pipeline import Pipeline
-from cata_pipeline.reconcile.changes import changes_parquet
+from cata_pipeline.reconcile.changes import SCHEMA, changes_parquet
 from cata_pipeline.reconcile.report import Change
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.history import TenantRun
@@ -31,7 +33,9 @@ def pipeline(settings_environment: dict[str, str], settings: Settings, monkeypat
 def record_sync(pipeline: Pipeline, run_id: str, at: datetime, *changes: Change) -> None:
     path = f"kopi-kita/snapshots/s/changes-{run_id}.parquet" if changes else None
     if path:
-        pipeline.snapshot_bucket.create(path, changes_parquet(changes), content_type="application/vnd.apache.parquet")
+        rows = pa.Table.from_pylist([asdict(change) for change in changes], schema=SCHEMA)
+        content = changes_parquet([rows])
+        pipeline.snapshot_bucket.create(path, content, content_type="application/vnd.apache.parquet")
     put_on_record(pipeline.control, TenantRun("kopi-kita", "sync", run_id, at, at, "s", path, None, {}))
 
 
