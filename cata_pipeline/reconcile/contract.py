@@ -142,6 +142,15 @@ class BoundTable:
         """The columns a re-sync may write."""
         return tuple(column for column in self.columns if column.is_written)
 
+    @property
+    def defaulted(self) -> tuple[BoundColumn, ...]:
+        """The columns that take no NULL and fill themselves on insert where the provider gives no value."""
+        return tuple(
+            column
+            for column in self.written
+            if column.column.may_be_missing and not column.actual.nullable and column.actual.fills_itself
+        )
+
     def column(self, name: str) -> BoundColumn | None:
         """One column by name, None where the table lacks it."""
         return next((column for column in self.columns if column.name == name), None)

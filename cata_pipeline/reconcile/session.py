@@ -94,14 +94,14 @@ class TenantSession(Protocol):
         """Whether the plan would write any row."""
         ...
 
-    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: Callable[[], None]) -> Applied:
+    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: JudgeRefused) -> Applied:
         """Write the plan in one transaction, changed rows only, in key order.
 
         Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
         a short wait. A sync that waits while it holds locks can make a merchant the victim of a deadlock, so waiting
         is for the last attempt. `judge_refused` is called with the rows that the database refuses, whenever there is
-        one more, and may raise to give up; all other rows are written. `before_commit` is called after the last write;
-        then `changes` can be read.
+        one more, and may raise to give up; all other rows are written. `before_commit` is called with all of them after
+        the last write, and may raise as well; then `changes` can be read.
         """
         ...
 

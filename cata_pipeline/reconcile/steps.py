@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 30
 _PAUSE_SECONDS = 0.5
-_MOST_CHILDREN_REFUSED = 1_000
+_MOST_REFUSED = 1_000
+"""Refused rows that are looked for before the guard judges them: up to here it names how many there are in all."""
 _NAMED = 3
 
 
@@ -150,7 +151,7 @@ def open_session(database: URL, run_id: str) -> AbstractContextManager[TenantSes
 
 @contextmanager
 def _no_lost_race() -> Iterator[None]:
-    """Outside the transaction there is no second try: a table that stays locked is the schema owner's doing."""
+    """Outside the transaction nothing is retried: a table that stays locked is the schema owner's doing."""
     try:
         yield
     except LostRaceError as error:
@@ -161,16 +162,17 @@ def _no_lost_race() -> Iterator[None]:
 
 
 def _judge_refused(counts: guard.PlanCounts, allow: Mapping[str, int], rows: Sequence[RejectedRow]) -> None:
-    """Raise once the rows that the database refuses are too many to go on: for the `reject` guard, or at all."""
-    items = sum(row.is_item for row in rows)
-    if rows[-1].is_item:
-        final = replace(counts, rejected=counts.rejected + items, staged=counts.staged - items)
+    """Raise where the rows that the database refuses are too many: items for the `reject` guard, or parts at all."""
+    items = [row for row in rows if row.is_item]
+    if items:
+        final = replace(counts, rejected=counts.rejected + len(items), staged=counts.staged - len(items))
         findings = tuple(finding for finding in guard.judge(final, allow) if finding.guard in {"reject", "empty"})
-        guard.enforce(findings, because=f"the tenant database refuses {_named(rows)}")
-    elif len(rows) - items > _MOST_CHILDREN_REFUSED:
+        guard.enforce(findings, because=f"the tenant database refuses {_named(items)}")
+    if len(rows) - len(items) > _MOST_REFUSED:
+        parts = [row for row in rows if not row.is_item]
         raise DatabaseError(
-            f"The tenant database refuses more than {_MOST_CHILDREN_REFUSED:,} rows of the structure tables:"
-            f" {_named(rows)}. Nothing was written. Correct the constraint or the trigger, then sync again."
+            f"The tenant database refuses more than {_MOST_REFUSED:,} rows of the structure tables:"
+            f" {_named(parts)}. Nothing was written. Correct the constraint or the trigger, then sync again."
         )
 
 
@@ -193,13 +195,18 @@ def _apply_with_retries(
     """
     collected: list[_Outcome] = []
 
-    def collect() -> None:
+    def bound(rows: Sequence[RejectedRow]) -> None:
+        if len(rows) > _MOST_REFUSED:
+            judge_refused(rows)
+
+    def collect(rows: Sequence[RejectedRow]) -> None:
+        judge_refused(rows)
         collected.append(_collect_changes(session.changes(), SAMPLE, file_above=0))
 
     for attempt in range(1, _ATTEMPTS + 1):
         before_write()
         try:
-            applied = session.apply(patient=attempt == _ATTEMPTS, judge_refused=judge_refused, before_commit=collect)
+            applied = session.apply(patient=attempt == _ATTEMPTS, judge_refused=bound, before_commit=collect)
         except LostRaceError as error:
             logger.info("A merchant's transaction was in the way (%s), attempt %s of %s", error, attempt, _ATTEMPTS)
             last = error

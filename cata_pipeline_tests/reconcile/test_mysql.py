@@ -340,5 +340,5 @@ def test_a_session_at_another_isolation_level_writes_nothing(tenant: SyncedTenan
         session.plan(received=1, rejected=0)
         session._execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # type: ignore[attr-defined]
         with pytest.raises(DatabaseError, match="READ COMMITTED"):
-            session.apply(patient=False, judge_refused=lambda _: None, before_commit=lambda: None)
+            session.apply(patient=False, judge_refused=lambda _: None, before_commit=lambda _: None)
     assert tenant.rows("SELECT * FROM items") == []

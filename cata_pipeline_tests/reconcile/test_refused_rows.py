@@ -3,7 +3,7 @@
 import pytest
 
 from cata_pipeline.catalog.model import Item, Modifier, ModifierGroup
-from cata_pipeline.errors import DatabaseError
+from cata_pipeline.errors import DatabaseError, GuardRefusedError
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.report import ReconcileReport
 from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
@@ -108,6 +108,15 @@ def test_as_many_bad_rows_as_the_guard_allows_are_all_found(tenant: SyncedTenant
     report = tenant.sync(*items)
     assert (report.items.inserted, report.rejected, report.items_in_snapshot) == (380, 20, 380)
     assert tenant.rows("SELECT item_code FROM items WHERE original_name = 'Bad'") == []
+
+
+def test_the_allowance_that_the_guard_names_suffices_for_all_refused_rows(tenant: SyncedTenant) -> None:
+    refuse(tenant, "items", "INSERT", "NEW.original_name = 'Bad'")
+    items = [latte(item_code=f"I{n:03}", name="Bad" if n % 5 == 0 else "Good") for n in range(200)]
+    with pytest.raises(GuardRefusedError, match=r"40 of 200 rows were rejected .*--allow reject=40"):
+        tenant.sync(*items)
+    assert tenant.rows("SELECT item_code FROM items") == []
+    assert tenant.sync(*items, allow={"reject": 40}).items.inserted == 160
 
 
 def test_one_refused_part_costs_neither_its_item_nor_its_siblings(tenant: SyncedTenant) -> None:

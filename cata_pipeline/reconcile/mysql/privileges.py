@@ -1,7 +1,7 @@
 """Finds whether our account may create temporary tables in a MySQL or MariaDB schema, and the GRANT that allows it.
 
-Privileges on columns are read with the columns, in `schema`. No system table tells this one reliably: it may come from
-a role, a pattern or the whole server, so that only the attempt shows.
+Privileges on columns are read with the columns, in `schema`. No system table shows this one reliably: it may come from
+a role, a pattern or the whole server, so it is tried.
 """
 
 from collections.abc import Callable, Sequence

@@ -205,7 +205,7 @@ class MysqlSession(EngineSession[TableStatements]):
         """Whether the plan would write any row."""
         return self._planned_rows > 0
 
-    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: Callable[[], None]) -> Applied:
+    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: JudgeRefused) -> Applied:
         """Write the plan in one transaction, changed rows only, in key order.
 
         Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
@@ -222,7 +222,7 @@ class MysqlSession(EngineSession[TableStatements]):
                 with self._transaction():
                     self._write("" if patient else "NOWAIT", refused.add)
                     counts = self._counts()
-                    before_commit()
+                    before_commit(refused.rows)
                 break
             except LostRaceError as error:
                 self._outdated = True
@@ -256,7 +256,7 @@ class MysqlSession(EngineSession[TableStatements]):
             self._execute_all(table.forget_orphans())
         if not self._mariadb:
             self._lock_what_insertions_need(table, waiting)
-        statements = [table.insert(omitted) for omitted in table.staged.omissions(table.defaulted)]
+        statements = [table.insert(omitted) for omitted in table.staged.omissions(table.bound.defaulted)]
 
         def write(first: int, last: int) -> int:
             return self._write_rows(statements, first, last)

@@ -364,15 +364,6 @@ class TableStatements:
             action=0,
         )
 
-    @property
-    def defaulted(self) -> list[BoundColumn]:
-        """Columns that take no NULL and fill themselves on insert where the provider gives no value."""
-        return [
-            column
-            for column in self.written
-            if column.column.may_be_missing and not column.actual.nullable and column.actual.fills_itself
-        ]
-
     def insert(self, omitted: Collection[str]) -> str:
         """Insert new rows; parameters are the first and the last number.
 
@@ -391,7 +382,7 @@ class TableStatements:
             source += f" {self._joined_parent()}"
         pattern = "".join(
             f" AND s.`{source_name}` IS {'' if source_name in omitted else 'NOT '}NULL"
-            for source_name in sorted({column.column.source for column in self.defaulted})
+            for source_name in sorted({column.column.source for column in self.bound.defaulted})
         )
         return f"""
             INSERT INTO {self._target} ({", ".join(f"`{name}`" for name in names)})

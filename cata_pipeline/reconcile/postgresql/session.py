@@ -234,7 +234,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
         )
         return bool(self._row(f"SELECT {exists}")[0])
 
-    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: Callable[[], None]) -> Applied:
+    def apply(self, *, patient: bool, judge_refused: JudgeRefused, before_commit: JudgeRefused) -> Applied:
         """Write the plan, changed rows only, in key order, and commit.
 
         Raises `LostRaceError` with nothing written when another transaction holds a row: at once, or if `patient` after
@@ -246,7 +246,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
         self._prepare_lines()
         refused = self._write_in_rounds(judge_refused, patient=patient)
         counts = self._counts()
-        before_commit()
+        before_commit(refused.rows)
         self._state = COMMITTING
         with self._errors():
             self._connection.commit()
@@ -304,7 +304,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
             return
         if table.has_parent:
             self._execute(table.forget_orphans())
-        statements = [table.insert(omitted) for omitted in table.staged.omissions(table.defaulted)]
+        statements = [table.insert(omitted) for omitted in table.staged.omissions(table.bound.defaulted)]
 
         def write(first: int, last: int) -> int:
             return self._write_rows(statements, first, last)

@@ -292,21 +292,12 @@ class TableStatements:
             source += f' JOIN {self._parent_plan} pp ON pp.n = s."parent_n"'
         pattern = "".join(
             f' AND s."{source_name}" IS {"" if source_name in omitted else "NOT "}NULL'
-            for source_name in sorted({column.column.source for column in self.defaulted})
+            for source_name in sorted({column.column.source for column in self.bound.defaulted})
         )
         return f"""
             INSERT INTO {self._target} ({", ".join(f'"{name}"' for name in names)})
             SELECT {", ".join(values)} FROM {source}
             WHERE p.action = {INSERT} AND p.n BETWEEN %s AND %s{pattern} ORDER BY p.n"""
-
-    @property
-    def defaulted(self) -> list[BoundColumn]:
-        """Columns that take no NULL and fill themselves on insert where the provider gives no value."""
-        return [
-            column
-            for column in self._written
-            if column.column.may_be_missing and not column.actual.nullable and column.actual.fills_itself
-        ]
 
     def missing_insertions(self) -> str:
         """Numbers of rows that were to be inserted and are not there."""
