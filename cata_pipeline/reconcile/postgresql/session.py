@@ -6,7 +6,6 @@ connection to another client afterwards. Rows are locked in key order, and a row
 nor written.
 """
 
-import io
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from typing import Any, Self
 
 import psycopg
 import pyarrow as pa
-import pyarrow.csv as pa_csv
+from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg import errors as pg_errors
 from psycopg.rows import tuple_row
 from sqlalchemy.engine import URL
@@ -96,7 +95,7 @@ _NOT_A_ROW = frozenset(
 )
 
 _ARROW_TYPES = {pa.string(): 'text COLLATE "C"', pa.bool_(): "boolean", pa.int32(): "integer"}
-_CSV_BATCH_ROWS = 20_000
+_BATCH_ROWS = 20_000
 _DETAIL_CHARACTERS = 200
 _MOST_ROUNDS = 5
 
@@ -159,7 +158,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
         return {table.name for table, holds in zip(tables, found, strict=True) if holds}
 
     def stage(self, contract: Contract, tables: Mapping[str, StagedTable]) -> None:
-        """Load the staged rows into temporary tables. COPY in CSV form, because Arrow writes that without Python."""
+        """Load the staged rows into temporary tables: a binary COPY, which the server reads twice as fast as CSV."""
         self._tables = tuple(TableStatements(bound, contract, tables[bound.name]) for bound in contract.tables)
         for table in self._tables:
             rows = table.staged.rows.select(table.loaded)
@@ -168,12 +167,13 @@ class PostgresqlSession(EngineSession[TableStatements]):
             with (
                 self._errors(),
                 self._connection.cursor() as cursor,
-                cursor.copy(f"COPY {table.stage} FROM STDIN (FORMAT csv)") as copy,
+                cursor.copy(f"COPY {table.stage} FROM STDIN (FORMAT binary)") as copy,
             ):
-                for batch in rows.to_batches(max_chunksize=_CSV_BATCH_ROWS):
-                    sink = io.BytesIO()
-                    pa_csv.write_csv(batch, sink, pa_csv.WriteOptions(include_header=False))
-                    copy.write(sink.getbuffer())
+                encoder = ArrowToPostgresBinaryEncoder(rows.schema)
+                copy.write(encoder.write_header())
+                for batch in rows.to_batches(max_chunksize=_BATCH_ROWS):
+                    copy.write(encoder.write_batch(batch))
+                copy.write(encoder.finish())
             self._execute(table.analyze_stage())
 
     def plan(self, *, received: int, rejected: int) -> PlanCounts:
@@ -300,10 +300,11 @@ class PostgresqlSession(EngineSession[TableStatements]):
                 self._isolated(table.hide(), table.hidings(), partial(self._hide_rejected, table), refuse)
 
     def _insert(self, table: TableStatements, refuse: Callable[[RejectedRow], None]) -> None:
-        if not self._row(table.count_insertions())[0]:
-            return
         if table.has_parent:
             self._execute(table.forget_orphans())
+        planned = self._row(table.count_insertions())[0]
+        if not planned:
+            return
         statements = [table.insert(omitted) for omitted in table.staged.omissions(table.bound.defaulted)]
 
         def write(first: int, last: int) -> int:
@@ -314,13 +315,13 @@ class PostgresqlSession(EngineSession[TableStatements]):
             refuse(table.staged.rejected(number, reason))
 
         try:
-            written = write(*ALL_ROWS)
+            complete = write(*ALL_ROWS) == planned
         except RowRefusedError:
             # A merchant may have inserted one of these keys: such a row exists now and is updated like any other.
             self._execute(table.adopt_existing())
             write_isolated(write, lambda: self._numbers(table.insertions()), refused)
-            written = -1
-        if written != self._row(table.count_insertions())[0]:
+            complete = False
+        if not complete:
             for number in self._numbers(table.missing_insertions()):
                 refused(number, "a trigger dropped the row")
         if table.has_children:
@@ -363,7 +364,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
     def _pages(self, statement: str) -> Iterator[list[tuple[Any, ...]]]:
         with self._errors(), self._connection.cursor(name="cata_changes", row_factory=tuple_row) as cursor:
             cursor.execute(statement)
-            while rows := cursor.fetchmany(_CSV_BATCH_ROWS):
+            while rows := cursor.fetchmany(_BATCH_ROWS):
                 yield rows
 
     def _execute(self, statement: str, parameters: list[Any] | None = None) -> int:
