@@ -48,23 +48,23 @@ class StagedKeys:
     """The names of staged rows, by their numbers: item code, and for a child its path of keys as JSON."""
 
     def __init__(self, staged: StagedTable) -> None:
-        self._rows = staged.rows
+        self._staged = staged
         self._own = staged.table.keys[1:]
 
     def codes(self, numbers: Numbers) -> pa.Array:
         """Return the item codes of rows."""
-        return self._rows["item_code"].take(pa.array(numbers - 1))
+        return self._staged.at(numbers)["item_code"]
 
     def paths(self, numbers: Numbers) -> pa.Array:
         """Return the keys of rows within their item as JSON lists, NULL for items."""
         if not self._own:
             return pa.nulls(len(numbers), pa.string())
-        chosen = self._rows.select(list(self._own)).take(pa.array(numbers - 1))
-        return _joined("[", [_json(column) for column in chosen.columns], "]")
+        chosen = self._staged.at(numbers)
+        return _lists([(chosen[name].combine_chunks(), Kind.TEXT) for name in self._own])
 
     def path(self, number: int) -> list[object]:
         """Return the keys of one row within its item."""
-        return [self._rows[name][number - 1].as_py() for name in self._own]
+        return [self._staged.rows[name][number - 1].as_py() for name in self._own]
 
 
 def updated(staged: StagedTable, rows: Sequence[tuple[int, str, str | None, str | None]]) -> pa.Table:
@@ -99,13 +99,9 @@ def inserted(bound: BoundTable, staged: StagedTable, numbers: Numbers) -> Iterat
     columns = sorted(bound.written, key=lambda column: (len(column.name), column.name))
     for start in range(0, len(numbers), ROWS_A_BATCH):
         chosen = numbers[start : start + ROWS_A_BATCH]
-        rows = staged.rows.take(pa.array(chosen - 1))
-        kinds = {column.column.source: column.column.kind for column in columns}
-        values = {source: _json(rows[source], raw=kind in {Kind.JSON, Kind.DECIMAL}) for source, kind in kinds.items()}
-        fields = [_named(column.name, values[column.column.source]) for column in columns]
-        yield changes_table(
-            bound.name, "inserted", keys.codes(chosen), keys.paths(chosen), new=_joined("{", fields, "}")
-        )
+        rows = staged.at(chosen)
+        values = [(column.name, rows[column.column.source].combine_chunks(), column.column.kind) for column in columns]
+        yield changes_table(bound.name, "inserted", keys.codes(chosen), keys.paths(chosen), new=_objects(values))
 
 
 class InsertedLines:
@@ -150,42 +146,61 @@ def changes_table(
     """Return changes of one table and action as Arrow; what is not given is NULL."""
     count = len(codes)
     missing = pa.nulls(count, pa.string())
-    columns = (
-        pa.repeat(table, count),
-        pa.repeat(action, count),
+    arrays = (
+        _repeated(table, count),
+        _repeated(action, count),
         codes,
         paths,
-        missing if column is None else pa.array(column, pa.string()),
+        pa.array([None] * count if column is None else column, pa.string()).dictionary_encode(),
         missing if old is None else old,
         missing if new is None else new,
     )
-    arrays = [
-        value if isinstance(value, pa.Array | pa.ChunkedArray) else pa.array(value, pa.string()) for value in columns
-    ]
     return pa.table(dict(zip(SCHEMA.names, arrays, strict=True))).cast(SCHEMA)
 
 
-def _named(name: str, values: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(f'"{name}": ', values, "")
+def _repeated(word: str, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int8)), pa.array([word]))
 
 
-def _joined(head: str, parts: Sequence[pa.Array], tail: str) -> pa.Array:
-    return pc.binary_join_element_wise(head, pc.binary_join_element_wise(*parts, ", "), tail, "")
+def _objects(fields: Sequence[tuple[str, pa.Array, Kind]]) -> pa.Array:
+    """Rows of named values as JSON objects."""
+    return _joined([(f'"{name}": ', values, kind) for name, values, kind in fields], "{", "}")
 
 
-def _json(values: pa.ChunkedArray, *, raw: bool = False) -> pa.Array:
-    """Values as JSON; `raw` texts are JSON already. A text is only looked at one by one where it needs escaping."""
+def _lists(values: Sequence[tuple[pa.Array, Kind]]) -> pa.Array:
+    """Rows of values as JSON lists."""
+    return _joined([("", column, kind) for column, kind in values], "[", "]")
+
+
+def _joined(fields: Sequence[tuple[str, pa.Array, Kind]], head: str, tail: str) -> pa.Array:
+    """Rows of labelled values as JSON: one pass over the texts, since a row takes more time than anything else here."""
+    parts: list[pa.Array | str] = [head]
+    for place, (label, values, kind) in enumerate(fields):
+        before, value, after = _json(values, kind)
+        parts[-1] += f"{', ' if place else ''}{label}{before}"
+        parts += [value, after]
+    parts[-1] += tail
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _json(values: pa.Array, kind: Kind) -> tuple[str, pa.Array, str]:
+    """Values as JSON, and what stands before and after each; JSON texts and decimals are JSON already.
+
+    A text is only looked at one by one where it needs escaping.
+    """
     if not pa.types.is_string(values.type):
-        return pc.fill_null(pc.cast(values, pa.string()), "null")
-    if raw:
-        return pc.fill_null(values, "null")
-    texts = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    quoted = pc.binary_join_element_wise('"', texts, '"', "")
-    if _holds_any_to_escape(texts):
-        special = pc.fill_null(pc.match_substring_regex(texts, _ESCAPED_IN_JSON), False)
-        escaped = [json.dumps(text, ensure_ascii=False) for text in texts.filter(special).to_pylist()]
+        return "", pc.fill_null(pc.cast(values, pa.string()), "null"), ""
+    if kind in {Kind.JSON, Kind.DECIMAL}:
+        return "", pc.fill_null(values, "null"), ""
+    plain = not _holds_any_to_escape(values)
+    if plain and not values.null_count:
+        return '"', values, '"'
+    quoted = pc.binary_join_element_wise('"', values, '"', "")
+    if not plain:
+        special = pc.fill_null(pc.match_substring_regex(values, _ESCAPED_IN_JSON), False)
+        escaped = [json.dumps(text, ensure_ascii=False) for text in values.filter(special).to_pylist()]
         quoted = pc.replace_with_mask(quoted, special, pa.array(escaped, pa.string()))
-    return pc.fill_null(quoted, "null")
+    return "", pc.fill_null(quoted, "null"), ""
 
 
 def _holds_any_to_escape(texts: pa.Array) -> bool:
@@ -200,7 +215,8 @@ def _holds_any_to_escape(texts: pa.Array) -> bool:
 def changes_parquet(batches: Iterable[pa.Table]) -> bytes:
     """Return a change file's content; batches are written as they come, so memory does not follow their number."""
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+    words = ["table", "action", "column"]  # the texts of other columns hardly repeat
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=words) as writer:
         for batch in batches:
             writer.write_table(batch)
     return sink.getvalue()

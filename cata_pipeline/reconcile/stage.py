@@ -70,6 +70,12 @@ class StagedTable:
     kept: tuple[str, ...] = ()
     not_insertable: Mapping[int, str] = field(default_factory=dict)
 
+    def at(self, numbers: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> pa.Table:
+        """Return the rows of these numbers; a slice, which copies nothing, where they are consecutive."""
+        if len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers) and (np.diff(numbers) == 1).all():
+            return self.rows.slice(numbers[0] - 1, len(numbers))
+        return self.rows.take(pa.array(numbers - 1))
+
     def rejected(self, number: int, reason: str) -> RejectedRow:
         """Return a staged row as rejected."""
         item_code, *key = (self.rows[name][number - 1].as_py() for name in self.table.keys)

@@ -228,7 +228,7 @@ def _collect_changes(batches: Iterator[pa.Table], sample_rows: int, *, file_abov
         rows += batch.num_rows
         if rows > max(sample_rows, file_above):
             break
-    sample = tuple(islice(chain.from_iterable(changes_of(batch) for batch in head), sample_rows))
+    sample = tuple(islice(chain.from_iterable(changes_of(batch.slice(0, sample_rows)) for batch in head), sample_rows))
     if rows <= file_above:
         return _Outcome(sample=sample, rows=rows)
     content = changes_parquet(chain(head, batches))
