@@ -145,11 +145,20 @@ class MysqlSession(EngineSession[TableStatements]):
 
     def plan(self, *, received: int, rejected: int) -> PlanCounts:
         """Find the rows that would really change, without locking any, and count what the guards judge."""
+        rivals: set[str] = set()
         for table in self._tables:
             self._execute(table.plan_statement())
-            self._reject_what_cannot_be_inserted(table)
+            if folded_rivals(table.staged):
+                rivals.add(table.name)
+            self._reject_what_cannot_be_inserted(table, rivals=table.name in rivals)
+        visible = {table.name: self._number(table.count_visible()) for table in self._tables if table.has_parent}
         for table in self._tables:
-            self._execute_all(table.outcome_statements())
+            # Looking for each unlisted child costs as much as the plan. Equal counts prove that there is none, unless
+            # two rival rows name one child.
+            unlisted = table.has_parent and (
+                table.name in rivals or visible[table.name] != self._number(table.count_listed())
+            )
+            self._execute_all(table.outcome_statements(unlisted=unlisted))
         self._planned_rows = sum(
             self._number(statement) for table in self._tables for statement in (table.count_plan(), table.count_hides())
         )
@@ -165,7 +174,7 @@ class MysqlSession(EngineSession[TableStatements]):
         )
         return replace(
             counts,
-            visible_children=sum(self._number(table.count_visible()) for table in children),
+            visible_children=sum(visible.values()),
             child_hides=sum(
                 self._number(statement)
                 for table in children
@@ -173,13 +182,16 @@ class MysqlSession(EngineSession[TableStatements]):
             ),
         )
 
-    def _reject_what_cannot_be_inserted(self, table: TableStatements) -> None:
-        """Take new rows out of the plan that lack a value, or whose key the unique key takes for another row's."""
+    def _reject_what_cannot_be_inserted(self, table: TableStatements, *, rivals: bool) -> None:
+        """Take new rows out of the plan that lack a value, or whose key the unique key takes for another row's.
+
+        `rivals` says whether staged rows may have keys that are equal under the column's collation.
+        """
         reasons = self._not_insertable(table)
         reasons |= {n: alike(own, other, stored=True) for n, own, other in self._rows(table.taken())}
-        if folded_rivals(table.staged):
-            rivals = self._rows(table.rivals())
-            reasons |= {n: alike(own, other, stored=False) for n, own, other in rivals if n not in reasons}
+        if rivals:
+            found = self._rows(table.rivals())
+            reasons |= {n: alike(own, other, stored=False) for n, own, other in found if n not in reasons}
         if reasons:
             self._execute(table.refuse(), [list(reasons)])
             self._reject(table, reasons)

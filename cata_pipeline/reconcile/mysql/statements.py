@@ -141,27 +141,39 @@ class TableStatements:
         """The plan: rows to write, rows that name no stored one, and rows whose key another stored row holds.
 
         That of parents and children holds all rows, because children find their parents in it, and those that are not
-        listed any more are what it lacks. `held_by` is the row that the unique key finds, `target_id` the row itself.
+        listed any more are what it lacks. `held_by` is the row that the unique key finds, `target_id` the row itself,
+        `was_visible` whether the former is visible.
         """
         respelled = f"({self._id} IS NOT NULL AND ({self._respelled() or 'FALSE'}))"
         differs = self._differs_any("t")
         whole = self.has_children or self.has_parent
+        parent = "s.`is_parent`" if self.has_children else "FALSE"
         chosen = "" if whole else f"WHERE {self._id} IS NULL OR {respelled} OR (s.`writable` AND ({differs}))"
-        index = ", KEY (`held_by`)" if self.has_parent else ""
         return f"""
             CREATE TEMPORARY TABLE {self.plan} (
-                PRIMARY KEY (`n`), `action` tinyint NOT NULL{index}) ENGINE = InnoDB
+                PRIMARY KEY (`n`), `action` tinyint NOT NULL, `was_visible` tinyint NOT NULL,
+                `is_parent` tinyint NOT NULL) ENGINE = InnoDB
             SELECT s.`n`, IF({respelled}, NULL, {self._id}) AS `target_id`, {self._id} AS `held_by`,
+                   {_is_true("t", self._visible)} AS `was_visible`, {parent} AS `is_parent`,
                    CASE WHEN NOT s.`writable` OR {respelled} THEN 0 WHEN {self._id} IS NULL THEN {INSERT}
                         WHEN {differs} THEN {UPDATE} ELSE 0 END AS `action`
             FROM {self.stage} s {self._joined_parent()} LEFT JOIN {self._target} t ON {self._found_by_key()} {chosen}"""
 
-    def outcome_statements(self) -> Iterator[str]:
-        """Temporary tables with the children to hide, and room for the outcome."""
+    def count_listed(self) -> str:
+        """Visible rows that the plan names."""
+        return f"SELECT COUNT(*) FROM {self.plan} WHERE `was_visible`"
+
+    def outcome_statements(self, *, unlisted: bool) -> Iterator[str]:
+        """Temporary tables with the children to hide, and room for the outcome.
+
+        `unlisted` says whether there may be visible children that the plan does not name.
+        """
         yield f"""
             CREATE TEMPORARY TABLE {self._found} (PRIMARY KEY (`n`)) ENGINE = InnoDB
             SELECT p.`n`, p.`target_id` FROM {self.plan} p WHERE FALSE"""
-        yield self._create_hides()
+        if unlisted:
+            yield f"ALTER TABLE {self.plan} ADD KEY (`held_by`)"
+        yield self._create_hides(unlisted=unlisted)
         for table in (self._before, self._after):
             yield f"""
                 CREATE TEMPORARY TABLE {table} (PRIMARY KEY (`n`)) ENGINE = InnoDB
@@ -171,7 +183,7 @@ class TableStatements:
             CREATE TEMPORARY TABLE {self._hidden} (PRIMARY KEY (`n`)) ENGINE = InnoDB
             SELECT h.`n`, h.`target_id` FROM {self._hides} h WHERE FALSE"""
 
-    def _create_hides(self) -> str:
+    def _create_hides(self, *, unlisted: bool) -> str:
         """Visible children that their present parent, which lists such children, no longer names.
 
         A child whose code is only respelled cannot be stored beside its old self, so it is not hidden either.
@@ -188,7 +200,8 @@ class TableStatements:
             FROM {self._parent_plan} pp JOIN `cata_stage_{self._parent.name}` sp ON sp.`n` = pp.`n`
             JOIN {self._target} t ON {self._parent_column} = pp.`target_id`
             LEFT JOIN {self.plan} p ON p.`held_by` = {self._id}
-            WHERE {_is_true("t", self._visible)} AND sp.`writable` {listed} AND p.`n` IS NULL ORDER BY pp.`n`"""
+            WHERE {unlisted} AND {_is_true("t", self._visible)} AND sp.`writable` {listed} AND p.`n` IS NULL
+            ORDER BY pp.`n`"""
 
     def taken(self) -> str:
         """Staged rows whose key is taken by a stored row of another spelling: number, own key, theirs."""
@@ -318,7 +331,7 @@ class TableStatements:
 
     def note_inserted_parents(self) -> Iterator[str]:
         """Give inserted rows that are the parents of others their target."""
-        return self._find_targets(INSERT, "s.`is_parent`")
+        return self._find_targets(INSERT, "p.`is_parent`")
 
     def count_insertions(self) -> str:
         """Rows to insert."""
@@ -360,7 +373,7 @@ class TableStatements:
             f"""
             SELECT p.`n`, NULL FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
             LEFT JOIN `{self._parent.stored_name}` u ON {parent_id} = pp.`target_id`
-            WHERE p.`action` = {INSERT} AND {parent_id} IS NULL""",
+            WHERE p.`action` = {INSERT} AND pp.`action` <> {INSERT} AND {parent_id} IS NULL""",
             action=0,
         )
 

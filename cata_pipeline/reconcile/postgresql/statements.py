@@ -272,7 +272,7 @@ class TableStatements:
         assert self._parent is not None
         return f"""
             UPDATE {self.plan} p SET action = 0 FROM {self.stage} s JOIN {self._parent_plan} pp ON pp.n = s."parent_n"
-            WHERE s.n = p.n AND p.action = {INSERT} AND NOT EXISTS (
+            WHERE s.n = p.n AND p.action = {INSERT} AND pp.action <> {INSERT} AND NOT EXISTS (
                 SELECT 1 FROM "{self._parent.stored_name}" u WHERE {_stored("u", self._parent, "id")} = pp.target_id)"""
 
     def insert(self, omitted: Collection[str]) -> str:
