@@ -1,11 +1,12 @@
 """The program a worker process runs: decodes pictures it is sent, one after the other, and says what it found.
 
 Decoders written in C meet hostile bytes here, so this process has limits on memory and time, an empty environment, and
-can open neither files nor connections. It is started as a file, isolated: it imports the standard library and Pillow,
-and must import nothing of this package. The other end is `inspection.py`.
+is confined by `sandbox.py`. It is started as a file, isolated: it imports the standard library, Pillow and that module,
+and must import nothing else of this package. The other end is `inspection.py`.
 
 Argument: the `Limits` as JSON. Standard input: for each picture an 8-byte big-endian length and the bytes. Standard
-output: one line `{}` when ready, then for each picture `{"format": "PNG"}` or `{"reason": "…"}`.
+output: one line `{"missing": ""}` when ready, with the measures of the sandbox that this system refused; then for each
+picture `{"format": "PNG"}` or `{"reason": "…"}`.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from typing import BinaryIO
 
 # All that Pillow would import when it meets a picture: by then this process can open no file.
 from PIL import Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+
+from cata_pipeline.images import sandbox
 
 LENGTH = struct.Struct(">Q")
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -106,23 +109,21 @@ def _webp_is_short(content: bytes) -> bool:
     return content[:4] == b"RIFF" and len(content) < 8 + int.from_bytes(content[4:8], "little")
 
 
-def confine(limits: Limits) -> None:
-    """Take from this process what decoding does not need."""
+def confine(limits: Limits) -> list[str]:
+    """Take from this process what decoding does not need; returns the measures that this system refused."""
     Image.preinit()
     # macOS refuses this limit; there the limits on pixels have to do.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (limits.address_space, limits.address_space))
-    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
-        resource.setrlimit(nothing, (0, 0))
     # Between one and two times this number Pillow only warns.
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
+    return sandbox.confine()
 
 
 def serve(source: BinaryIO, sink: BinaryIO, limits: Limits) -> None:
     """Answer until the other end closes."""
-    _answer(sink, {})
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         content = source.read(LENGTH.unpack(head)[0])
         _allow_seconds(limits.seconds)
@@ -144,7 +145,7 @@ def _answer(sink: BinaryIO, answer: dict[str, str]) -> None:
 def main(arguments: list[str]) -> None:
     """Limit this process and serve."""
     limits = Limits(**json.loads(arguments[0]))
-    confine(limits)
+    _answer(sys.stdout.buffer, {"missing": ", ".join(confine(limits))})
     serve(sys.stdin.buffer, sys.stdout.buffer, limits)
 
 

@@ -6,20 +6,24 @@ our own process. Reasons about kinds we do not take are in `kinds.py`.
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from cata_pipeline.errors import StoppedError, TenantError
+from cata_pipeline.images import sandbox
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.kinds import sniffed_kind
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind
 
+_LOGGER = logging.getLogger(__name__)
 DECODER = Path(__file__).with_name("decoder.py")
 _LONGEST_ANSWER = 1_000
 _STOPPED = "the picture is damaged in a way that stops the decoder"
@@ -114,6 +118,16 @@ class Inspector:
             self._freed.notify()
 
 
+@cache
+def _warn_once(missing: str) -> None:
+    if missing:
+        _LOGGER.warning(
+            "The processes that decode images run with fewer fences: this system refused %s. Run on Linux, on x86_64 or"
+            " aarch64, with a container profile that allows prctl and seccomp; see docs/operations.md, Image decoders.",
+            missing,
+        )
+
+
 def _for_decoder(limits: CopyLimits) -> dict[str, float]:
     """The arguments of `decoder.Limits`."""
     return {
@@ -135,6 +149,8 @@ class _Decoder:
         self._is_overdue = False
         self._is_lost = False
         self._is_stopped = False
+        # Secrets of all tenants are in this process's memory and environment.
+        self._missing = sandbox.hide_memory()
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -190,12 +206,15 @@ class _Decoder:
                 pipe.close()
 
     def _await_ready(self) -> None:
-        if not self._is_ready and not self._exchange(b""):
+        if self._is_ready:
+            return
+        if not (ready := self._exchange(b"")):
             self.end()
             raise DecoderError(
                 f"The process that decodes pictures did not start (exit code {self._process.returncode})."
                 f" Check that {Path(sys.executable).name} -I can import PIL, and that memory is left."
             )
+        _warn_once(", ".join([*self._missing, *filter(None, [json.loads(ready).get("missing")])]))
         self._is_ready = True
 
     def _exchange(self, message: bytes) -> bytes:
