@@ -13,6 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 BROWSER = "chromium"
+_ARGUMENTS = ("--no-sandbox", "--no-proxy-server")
 PATIENCE_MS = 120_000
 WIDTH, HEIGHT = 1300, 900
 _RUN_ENDED = re.compile("^(Success|Failure|Canceled)$")
@@ -178,13 +179,19 @@ def _shown(found: Locator) -> str:
 
 
 @contextmanager
-def browsing(origin: str) -> Iterator[DagsterUi]:
-    """A browser that looks at the UI; raises `FileNotFoundError` where there is no chromium."""
+def browsing(origin: str, names: Sequence[str] = ()) -> Iterator[DagsterUi]:
+    """A browser that looks at the UI; raises `FileNotFoundError` where there is no chromium.
+
+    It resolves the host `names` to 127.0.0.1, as the DNS of somebody else's domain may.
+    """
     program = shutil.which(BROWSER)
     if program is None:
         raise FileNotFoundError(f"{BROWSER} is not installed")
+    rules = ",".join(f"MAP {name} 127.0.0.1" for name in names)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--no-proxy-server"])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=[*_ARGUMENTS, f"--host-resolver-rules={rules}"]
+        )
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)

@@ -39,6 +39,12 @@ query ($filter: RunsFilter!) {
 """
 
 
+def unused_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 class Dev:
     """A running `cata-pipeline dev` with a state folder and a port of its own."""
 
@@ -46,8 +52,7 @@ class Dev:
         self.folder = folder
         self.state = folder / "state"
         self.log = folder / "dev.log"
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = unused_port()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [PROGRAM, "dev", "--state", str(self.state), "--port", str(self.port)],

@@ -1,0 +1,31 @@
+"""The command `dagster-webserver`, behind `request_guard`: `python -m cata_pipeline.orchestration.guarded_webserver`.
+
+`CATA_DAGSTER_URL` names the address of the UI where that is not a loopback one. `dagster dev` starts this webserver if
+`demo/guarded_dev.py` runs it.
+"""
+
+import os
+from typing import Any
+from unittest.mock import patch
+
+from dagster_webserver.cli import dagster_webserver
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.middleware import Middleware
+from yarl import URL
+
+from cata_pipeline.orchestration.request_guard import RequestGuard
+
+
+class GuardedWebserver(DagsterWebserver[Any, Any]):
+    """Dagster's webserver with the guard as its first middleware."""
+
+    def build_middleware(self) -> list[Middleware]:
+        """Return the guard, then Dagster's own."""
+        url = os.environ.get("CATA_DAGSTER_URL", "").strip()
+        return [Middleware(RequestGuard, URL(url) if url else None), *super().build_middleware()]
+
+
+if __name__ == "__main__":
+    # Dagster has no option for middleware. `patch` fails where a new version no longer has this name.
+    with patch("dagster_webserver.app.DagsterWebserver", GuardedWebserver):
+        dagster_webserver(auto_envvar_prefix="DAGSTER_WEBSERVER")
