@@ -13,6 +13,7 @@ from starlette.websockets import WebSocketClose
 from yarl import URL
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_HEALTH = "/server_info"  # versions only; health checks call it by the server's address
 _POLICY_VIOLATION = 1008
 _REFUSED = (
     "Refused: expected {header} {expected}, found {found!r}. Open the UI itself. If it has an address of its own, as"
@@ -40,6 +41,8 @@ class RequestGuard:
             await PlainTextResponse(refusal, 403)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:
+        if scope["path"] == _HEALTH:
+            return None
         headers = HTTPConnection(scope).headers
         own = [*self._own, *(URL(f"http://{name}:{scope['server'][1]}").origin() for name in _LOOPBACK)]
         origins = {str(origin).partition("://")[2]: str(origin) for origin in own}

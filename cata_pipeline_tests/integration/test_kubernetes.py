@@ -35,7 +35,7 @@ JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
 POD = {"image", "labels", "podSecurityContext", "securityContext", "resources", "envConfigMaps", "envSecrets"}
 OF_THE_CHART = {
     "dagsterDaemon": POD | {"enabled", "runCoordinator", "runMonitoring", "runRetries", "sensors", "schedules"},
-    "dagsterWebserver": POD,
+    "dagsterWebserver": POD | {"service", "env"},
     "deployments": POD | {"name", "dagsterApiGrpcArgs", "port", "includeConfigInLaunchedRuns"},
     "postgresql": {
         "enabled",

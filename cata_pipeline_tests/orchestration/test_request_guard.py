@@ -108,6 +108,11 @@ def test_any_other_request_is_refused_with_what_was_expected_and_found(
     assert "CATA_DAGSTER_URL" in answer.text
 
 
+def test_a_health_check_under_any_name_is_served(port: int) -> None:
+    assert reply(port, "GET", "/server_info", Host="10.0.0.7:80").is_success
+    assert not reply(port, "GET", "/assets/server_info", Host="10.0.0.7:80").is_success
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/graphql", "/graphql/"])
 def test_graphql_is_not_executed_by_get(port: int, method: str, path: str) -> None:
