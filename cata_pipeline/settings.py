@@ -154,11 +154,23 @@ def feed_folder(environ: Mapping[str, str] | None = None) -> Path | None:
 
     Beside the settings object, because a provider is given no settings.
     """
+    return _only("CATA_FEED_FOLDER", _folder, environ)
+
+
+def dagster_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """The address of the Dagster UI, None where it has only loopback ones. Raises `SettingsError`.
+
+    Beside the settings object, because the webserver has none of the other variables.
+    """
+    return _only("CATA_DAGSTER_URL", _base_url, environ)
+
+
+def _only(name: str, parse: Callable[[str], Value], environ: Mapping[str, str] | None) -> Value | None:
     read = _Reader(os.environ if environ is None else environ)
-    folder = read.parsed("CATA_FEED_FOLDER", _folder, required=False)
+    value = read.parsed(name, parse, required=False)
     if read.problems:
         raise SettingsError(read.problems)
-    return folder
+    return value
 
 
 class _Reader:

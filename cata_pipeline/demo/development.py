@@ -47,7 +47,7 @@ def serve(state: Path, port: int, tenant_ids: Sequence[str], announce: Callable[
         # A session of its own: Ctrl-C reaches this process alone, which then ends the other one in good order.
         dagster = subprocess.Popen(
             [
-                *(sys.executable, "-m", "cata_pipeline.demo.guarded_dev"),
+                *(sys.executable, "-m", "cata_pipeline.orchestration.guarded_dev"),
                 *("--workspace", str(PROJECT / "workspace.yaml")),
                 *("--host", _HOST, "--port", str(port)),
             ],

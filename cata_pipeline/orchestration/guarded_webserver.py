@@ -1,10 +1,10 @@
 """The command `dagster-webserver`, behind `request_guard`: `python -m cata_pipeline.orchestration.guarded_webserver`.
 
 `CATA_DAGSTER_URL` names the address of the UI where that is not a loopback one. `dagster dev` starts this webserver if
-`demo/guarded_dev.py` runs it.
+`guarded_dev.py` runs it.
 """
 
-import os
+import sys
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +13,9 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 from yarl import URL
 
+from cata_pipeline.errors import SettingsError
 from cata_pipeline.orchestration.request_guard import RequestGuard
+from cata_pipeline.settings import dagster_url
 
 
 class GuardedWebserver(DagsterWebserver[Any, Any]):
@@ -21,11 +23,14 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
     def build_middleware(self) -> list[Middleware]:
         """Return the guard, then Dagster's own."""
-        url = os.environ.get("CATA_DAGSTER_URL", "").strip()
+        url = dagster_url()
         return [Middleware(RequestGuard, URL(url) if url else None), *super().build_middleware()]
 
 
 if __name__ == "__main__":
     # Dagster has no option for middleware. `patch` fails where a new version no longer has this name.
     with patch("dagster_webserver.app.DagsterWebserver", GuardedWebserver):
-        dagster_webserver(auto_envvar_prefix="DAGSTER_WEBSERVER")
+        try:
+            dagster_webserver(auto_envvar_prefix="DAGSTER_WEBSERVER")
+        except SettingsError as error:
+            sys.exit(f"Error: {error}")

@@ -128,3 +128,17 @@ def test_the_editor_and_a_link_from_another_site_are_served(port: int) -> None:
         answer = reply(port, "GET", path, **link)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert reply(port, "GET", path, **link | {"Sec_Fetch_Dest": "iframe"}).status_code == 403
+
+
+def test_a_malformed_url_of_the_ui_ends_the_webserver_with_a_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cata_pipeline.orchestration.guarded_webserver", "--empty-workspace", "--port", "1"],
+        env={"DAGSTER_HOME": str(tmp_path), "CATA_DAGSTER_URL": "dagster.example.com"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Error: " in done.stderr
+    assert "CATA_DAGSTER_URL is not a base URL; expected https://host/path/." in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,11 +1,11 @@
-"""`dagster dev` with `guarded_webserver` in place of its own webserver: `python -m cata_pipeline.demo.guarded_dev`."""
+"""`dagster dev` with `guarded_webserver` in place of its own: `python -m cata_pipeline.orchestration.guarded_dev`."""
 
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
-from dagster._cli.dev import dev_command  # noqa: TID251 the demo starts it
+from dagster._cli.dev import dev_command
 from dagster_shared.ipc import open_ipc_subprocess
 
 _WEBSERVER = "dagster_webserver"
