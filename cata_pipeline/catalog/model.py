@@ -29,20 +29,26 @@ class VariantOption(NamedTuple):
 
 
 class Modifier(NamedTuple):
-    """One choice inside a modifier group; `code` is the provider's id, unique within its group."""
+    """One choice inside a modifier group; `code` is the provider's id, unique within its group.
+
+    `is_active` is None where the provider omits it, as in `Item`.
+    """
 
     code: str
     name: str
-    is_active: bool = True
+    is_active: bool | None = True
 
 
 class ModifierGroup(NamedTuple):
-    """A set of choices offered with an item; `code` is the provider's id, unique within its item."""
+    """A set of choices offered with an item; `code` is the provider's id, unique within its item.
+
+    `is_active` is None where the provider omits it, as in `Item`.
+    """
 
     code: str
     name: str
     modifiers: tuple[Modifier, ...]
-    is_active: bool = True
+    is_active: bool | None = True
 
 
 class BundleComponent(NamedTuple):
@@ -61,15 +67,16 @@ class BundleComponent(NamedTuple):
 class Item(NamedTuple):
     """One sellable row of the provider's catalog, keyed by `item_code` (byte for byte the provider's SKU).
 
-    `name` is what a customer should read, variant options included. `modifier_groups` and `bundle_components` are
-    empty where the provider says there are none, and None where it does not say: then what is stored stays. Group
-    codes are unique within an item, modifier codes within a group. `updated_at` is timezone-aware UTC or None.
+    `name` is what a customer should read, variant options included. `is_active` is None where the provider omits it:
+    what is stored stays, and a new item is visible. `modifier_groups` and `bundle_components` are empty where the
+    provider says there are none, and None where it does not say: then what is stored stays. Group codes are unique
+    within an item, modifier codes within a group. `updated_at` is timezone-aware UTC or None.
     """
 
     item_code: str
     provider_id: str
     name: str
-    is_active: bool
+    is_active: bool | None
     description: str | None = None
     category: str | None = None
     item_type: str | None = None
@@ -126,7 +133,7 @@ class Catalog:
 def unite(
     items: Iterable[Item], deleted: Iterable[Item] = (), rejections: Iterable[Rejection] = ()
 ) -> tuple[tuple[Item, ...], tuple[Duplicate, ...]]:
-    """One item for each code: active before inactive, then the newest, then the smallest provider id.
+    """One item for each code: inactive ones last, then the newest, then the smallest provider id.
 
     Returns the winners sorted by code and the losers with the provider id they lost to. The order of
     `items` does not matter, so the same catalog always gives the same answer. `deleted` are what the provider names
@@ -156,7 +163,7 @@ def unite(
 
 def _rank(item: Item) -> tuple[bool, float, str]:
     age = -item.updated_at.timestamp() if item.updated_at else float("inf")
-    return (not item.is_active, age, item.provider_id)
+    return (item.is_active is False, age, item.provider_id)
 
 
 def _looking_alike(groups: list[list[str]]) -> str:

@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         pa.field("item_code", pa.string(), nullable=False),
         pa.field("provider_id", pa.string(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
-        pa.field("is_active", pa.bool_(), nullable=False),
+        ("is_active", pa.bool_()),
         ("description", pa.string()),
         ("category", pa.string()),
         ("item_type", pa.string()),
@@ -60,7 +60,7 @@ SCHEMA = pa.schema(
         ("updated_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""One row an item, sorted by `item_code` as UTF-8 bytes; a null list means the provider did not say."""
+"""One row an item, sorted by `item_code` as UTF-8 bytes; a null list or `is_active` means the provider omits it."""
 
 _UNHASHED = "updated_at"  # providers move it for price changes too, which are none of our business
 

@@ -91,7 +91,7 @@ class DemoStore:
 
     def deactivate(self, item_code: str) -> None:
         """Stop selling the product; it stays in every answer."""
-        self._edit(item_code, lambda product: dataclasses.replace(product, is_active=False))
+        self._edit(item_code, lambda product: dataclasses.replace(product, is_active=False, was_inactive=True))
 
     def activate(self, item_code: str) -> None:
         """Sell the product again."""

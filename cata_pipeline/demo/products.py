@@ -97,6 +97,7 @@ class Product:
     track_inventory: bool
     modified_at: datetime
     is_active: bool = True
+    was_inactive: bool = False
     options: tuple[tuple[str, str], ...] = ()
     modifier_groups: tuple[ModifierGroup, ...] = ()
     components: tuple[Component, ...] = ()

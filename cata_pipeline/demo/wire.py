@@ -131,7 +131,7 @@ def product_row(product: Product, includes: frozenset[str], picture_origin: str)
     }
     if product.header_id is not None:
         row["product_header_id"] = product.header_id
-    if fate % 5 != 0 or not product.is_active:
+    if fate % 5 != 0 or product.was_inactive or not product.is_active:
         row["is_active"] = product.is_active
     return row
 

@@ -89,11 +89,9 @@ def _named(name: str) -> str:
     return name if name and name.isprintable() and name == name.strip() else repr(name)
 
 
-def _flag(part: Row) -> bool:
+def _flag(part: Row) -> bool | None:
     value = part.get("is_active")
-    if value is None:
-        return True
-    if not isinstance(value, bool):
+    if value is not None and not isinstance(value, bool):
         raise UnusableRowError(f"has {kind_of(value)} as is_active; expected true or false")
     return value
 

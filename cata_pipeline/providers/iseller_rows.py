@@ -23,7 +23,7 @@ from cata_pipeline.providers.row_fields import (
     changed_at,
     checked_text,
     code_of,
-    flag,
+    flag_or_none,
     item_code_of,
     kind_of,
     list_of,
@@ -66,7 +66,7 @@ def _item(row: Row, empty_sku: EmptySku, warn: Warn) -> Item:
         item_code=_item_code(row, identity, empty_sku),
         provider_id=identity,
         name=_display_name(row, options),
-        is_active=flag(row, "is_active"),
+        is_active=flag_or_none(row, "is_active"),
         description=optional_text(row, "description"),
         category=_category(row),
         item_type=item_type,
@@ -136,7 +136,7 @@ def _modifier_groups(row: Row, warn: Warn) -> tuple[ModifierGroup, ...] | None:
         elif named[0] in groups:
             warn("second modifier group with the same id left out")
         else:
-            groups[named[0]] = ModifierGroup(*named, _modifiers(part, warn), flag(part, "is_active"))
+            groups[named[0]] = ModifierGroup(*named, _modifiers(part, warn), flag_or_none(part, "is_active"))
     return tuple(groups.values())
 
 
@@ -150,7 +150,7 @@ def _modifiers(group: Row, warn: Warn) -> tuple[Modifier, ...]:
         elif named[0] in modifiers:
             warn("second modifier with the same id in its group left out")
         else:
-            modifiers[named[0]] = Modifier(*named, flag(part, "is_active"))
+            modifiers[named[0]] = Modifier(*named, flag_or_none(part, "is_active"))
     return tuple(modifiers.values())
 
 

@@ -143,10 +143,16 @@ def shown(value: object) -> str | None:
 
 
 def flag(part: Row, key: str, *, absent: bool = True) -> bool:
-    """True or false, in the spellings that POS use; `absent` where it is absent or null."""
+    """As `flag_or_none`; `absent` where it is absent or null."""
+    value = flag_or_none(part, key)
+    return absent if value is None else value
+
+
+def flag_or_none(part: Row, key: str) -> bool | None:
+    """True or false, in the spellings that POS use; None where it is absent or null."""
     value = part.get(key)
     if value is None:
-        return absent
+        return None
     if value is True:
         return True
     if value is False:

@@ -93,11 +93,11 @@ class EngineSession(ABC, Generic[Statements]):
         """Return what the guards judge, without children.
 
         `loaded` items are staged in the database. `totals` are the tenant's items, those visible and those with a code;
-        `planned` are rows without a stored one, insertions, updates, hides, renames, dropped images and changed
-        categories.
+        `planned` are rows without a stored one, insertions, updates, hides, renames, dropped images, changed
+        categories and shows.
         """
         items, visible, named = totals
-        unmatched, inserts, updates, hides, renames, unpictures, recategorizes = planned
+        unmatched, inserts, updates, hides, renames, unpictures, recategorizes, shows = planned
         refused = sum(row.is_item for row in self._rejections)
         known = loaded - unmatched
         return PlanCounts(
@@ -114,4 +114,5 @@ class EngineSession(ABC, Generic[Statements]):
             renames=renames,
             unpictures=unpictures,
             recategorizes=recategorizes,
+            shows=shows,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cata_pipeline.errors import GuardRefusedError, UsageError
 
-GUARDS = ("hide", "hide_children", "rename", "unpicture", "recategorize", "unknown", "reject")
+GUARDS = ("hide", "hide_children", "show", "show_children", "rename", "unpicture", "recategorize", "unknown", "reject")
 """The guards that can be allowed for one run. `empty` cannot: its allowance would import nothing."""
 
 _UNKNOWN_FROM_ITEMS = 20
@@ -21,8 +21,9 @@ _UNKNOWN_SHARE = 0.2
 class PlanCounts:
     """What a plan would do to one tenant: counts of `items` rows unless said otherwise.
 
-    `received` and `rejected` count the provider's rows; `known` are codes of the snapshot that the tenant has. Children
-    are modifiers, their options and bundle components, all together.
+    `received` and `rejected` count the provider's rows; `known` are codes of the snapshot that the tenant has. `shows`
+    are hidden rows that become visible, new rows not among them. Children are modifiers, their options and bundle
+    components, all together.
     """
 
     received: int
@@ -40,6 +41,8 @@ class PlanCounts:
     recategorizes: int
     visible_children: int = 0
     child_hides: int = 0
+    shows: int = 0
+    child_shows: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,17 @@ def _findings(counts: PlanCounts, allow: Mapping[str, int], frequent_reason: str
         yield finding("empty", visible, 0, meaning)
         return
     many = max(50, items * 0.5)
-    yield finding("hide", counts.hides, max(20, visible * 0.1), f"it would hide {counts.hides} of {visible} items")
-    children, child_hides = counts.visible_children, counts.child_hides
+    # Both directions are judged by what is visible now: that is the menu which guests would find changed.
+    few = max(20, visible * 0.1)
+    yield finding("hide", counts.hides, few, f"it would hide {counts.hides} of {visible} items")
+    shows, hidden = counts.shows, items - visible
+    yield finding("show", shows, few, f"it would show {shows} of {hidden} hidden items beside {visible} visible ones")
+    children, child_hides, child_shows = counts.visible_children, counts.child_hides, counts.child_shows
+    few = max(20, children * 0.1)
     meaning = f"it would hide {child_hides} of {children} modifiers and components"
-    yield finding("hide_children", child_hides, max(20, children * 0.1), meaning)
+    yield finding("hide_children", child_hides, few, meaning)
+    meaning = f"it would show {child_shows} hidden modifiers and components beside {children} visible ones"
+    yield finding("show_children", child_shows, few, meaning)
     yield finding("rename", counts.renames, many, f"the provider changes {counts.renames} of {items} names")
     yield finding("unpicture", counts.unpictures, many, f"it would drop {counts.unpictures} of {items} picture URLs")
     yield finding(

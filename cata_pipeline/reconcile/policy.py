@@ -46,8 +46,9 @@ class Column:
     `source` is the column of the staged snapshot that feeds it. A `WHILE_EQUAL` column is compared with its
     `companion`; where the table lacks the companion, `WHILE_NULL` governs instead. A column that is not `required`
     is skipped where the table lacks it. Where a catalog may lack a value (`may_be_missing`), one that does not fit
-    the column leaves the stored value as it is; any other value that does not fit costs its row. An `exact` text is
-    read back by the image copy, so its column must return every text as it was written.
+    the column leaves the stored value as it is; any other value that does not fit costs its row. Where the provider
+    omits a value that has a `when_missing`, a known row keeps what is stored, and a new row gets `when_missing`. An
+    `exact` text is read back by the image copy, so its column must return every text as it was written.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Column:
     companion: str = ""
     required: bool = False
     may_be_missing: bool = False
+    when_missing: bool | None = None
     on_insert: str = "as the provider says"
     exact: bool = False
 
@@ -127,7 +129,14 @@ def _names() -> tuple[Column, Column]:
 
 def _visible(source: str) -> Column:
     return Column(
-        "visible", Owner.PROVIDER, Rule.ALWAYS, source, Kind.BOOLEAN, required=True, on_insert="active or not"
+        "visible",
+        Owner.PROVIDER,
+        Rule.ALWAYS,
+        source,
+        Kind.BOOLEAN,
+        required=True,
+        when_missing=True,
+        on_insert="active or not; active where the provider omits it",
     )
 
 
@@ -231,6 +240,8 @@ def describe_rule(column: Column) -> str:
         words += f" (byte comparison, null-safe); without `{column.companion}`: {Rule.WHILE_NULL.value}"
         if next(c for c in ITEMS.columns if c.name == column.companion).required:
             words = words.partition(";")[0]
+    if column.when_missing is not None:
+        words += "; the stored value stays where the provider omits it"
     return words
 
 

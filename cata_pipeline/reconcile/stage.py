@@ -365,13 +365,22 @@ def _marked(rows: pa.Table, found: _Findings, staged: Mapping[str, StagedTable],
     if bound.table.parent:
         parents = rows["parent_n"].to_numpy() - 1
         writable &= staged[bound.table.parent.name].rows["writable"].to_numpy()[parents]
-    kept = tuple(source for source, misfits in found.misfits.items() if misfits)
+    kept = [source for source, misfits in found.misfits.items() if misfits]
     for source in kept:
         misfits = np.zeros(rows.num_rows, dtype=bool)
         misfits[list(found.misfits[source])] = True
-        values = pc.if_else(pa.array(misfits), None, rows[source])
-        rows = rows.set_column(rows.schema.get_field_index(source), source, values)
-        rows = rows.append_column(f"keeps_{source}", pa.array(misfits))
+        rows = _keeping(rows, source, pa.array(misfits), None)
+    for column in (bound_column.column for bound_column in bound.written):
+        if column.when_missing is not None and rows[column.source].null_count:
+            kept.append(column.source)
+            rows = _keeping(rows, column.source, rows[column.source].is_null(), column.when_missing)
     rows = rows.add_column(0, "n", pa.array(np.arange(1, rows.num_rows + 1), pa.int32()))
     not_insertable = {row + 1: reason for row, reason in found.not_insertable.items() if row not in found.problems}
-    return StagedTable(bound.table, rows.append_column("writable", pa.array(writable)), kept, not_insertable)
+    return StagedTable(bound.table, rows.append_column("writable", pa.array(writable)), tuple(kept), not_insertable)
+
+
+def _keeping(rows: pa.Table, source: str, kept: pa.Array | pa.ChunkedArray, inserted: bool | None) -> pa.Table:  # noqa: FBT001 a column's value
+    """Mark where a known row keeps its stored value, and put the value there that a new row gets."""
+    values = pc.if_else(kept, inserted, rows[source])
+    rows = rows.set_column(rows.schema.get_field_index(source), source, values)
+    return rows.append_column(f"keeps_{source}", kept)

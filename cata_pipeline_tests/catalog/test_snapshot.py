@@ -1,12 +1,14 @@
 """Snapshots: what goes in comes out, from a real bucket and a real control database."""
 
 import dataclasses
+import io
 import socket
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -160,6 +162,27 @@ def test_more_items_than_fit_one_chunk_make_one_snapshot_with_one_hash(store: Sn
     loaded = store.load(saved.record)
     assert loaded.table["item_code"].to_pylist() == [item.item_code for item in items]
     assert table_hash(pa.concat_tables([loaded.table[:3], loaded.table[3:]])) == saved.record.content_hash
+
+
+def test_a_snapshot_of_before_is_active_could_be_missing_is_read_as_it_was(
+    store: SnapshotStore, snapshot_bucket: Bucket
+) -> None:
+    table = catalog_table(CATALOG)
+    place = SCHEMA.get_field_index("is_active")
+    older = table.cast(table.schema.set(place, table.schema.field(place).with_nullable(False)))
+    file = io.BytesIO()
+    pq.write_table(older.replace_schema_metadata({b"cata_pipeline.notes": Notes().text()}), file)
+    record = dataclasses.replace(save(store, CATALOG).record, path="kopi-kita/snapshots/older/catalog.parquet")
+    snapshot_bucket.create(record.path, file.getvalue(), content_type="application/vnd.apache.parquet")
+    assert store.load(record).table == table
+
+
+def test_a_missing_is_active_stays_missing(store: SnapshotStore) -> None:
+    group = ModifierGroup("g", "Ice", (Modifier("m", "Less", None),), None)
+    saved = save(store, Catalog((PLAIN._replace(is_active=None, modifier_groups=(group,)),)))
+    [row] = store.load(saved.record).table.to_pylist()
+    [loaded] = row["modifier_groups"]
+    assert (row["is_active"], loaded["is_active"], loaded["modifiers"][0]["is_active"]) == (None, None, None)
 
 
 def test_equal_content_has_an_equal_hash_whenever_it_was_fetched(store: SnapshotStore) -> None:

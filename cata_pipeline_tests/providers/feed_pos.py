@@ -20,6 +20,7 @@ class FeedPos(PosServer):
 
     provider: ClassVar[Provider] = FEED
     content_type: ClassVar[str] = "application/jsonl"
+    omits_active: ClassVar[bool] = True
 
     def options(self) -> dict[str, object]:
         return {"source": f"{self.origin}{PATH}", "format": "jsonl"}

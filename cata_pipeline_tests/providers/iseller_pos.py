@@ -15,6 +15,7 @@ class ISellerPos(PosServer):
     """All products are in the pass without stock tracking; the other one is empty."""
 
     provider: ClassVar[Provider] = ISELLER
+    omits_active: ClassVar[bool] = True
 
     def options(self) -> dict[str, object]:
         return {"store_url": self.origin, "token_url": f"{self.origin}{TOKEN}"}
@@ -84,7 +85,7 @@ def _row(sold: Sold) -> dict[str, object]:
         "bundles": None,
         "modifier_groups": [],
         "images": [sold.image] if sold.image else [],
-        "is_active": sold.active,
+        **({} if sold.active is None else {"is_active": sold.active}),
         "modified_date": sold.updated_at.removesuffix("Z").replace("T", " "),
         **sold.more,
     }

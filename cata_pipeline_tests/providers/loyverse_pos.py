@@ -183,7 +183,7 @@ def item_of(sold: Sold) -> dict[str, object]:
         item_id=f"item-{sold.provider_id}",
         cost=sold.price / 2,
         default_price=sold.price,
-        stores=[store(for_sale=sold.active, price=sold.price)],
+        stores=[store(for_sale=sold.active is not False, price=sold.price)],
         updated_at=sold.updated_at,
     )
     described = None if sold.description is None else f"<p>{sold.description.replace('&', '&amp;')}</p>"

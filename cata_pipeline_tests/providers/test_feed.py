@@ -281,7 +281,7 @@ def test_what_spreadsheets_make_of_a_flag_is_one(fetch: Fetch) -> None:
     cells = ["true", "TRUE", "", "false", "FALSE"]
     rows = [[f"K-{number}", "Kopi", cell] for number, cell in enumerate(cells)]
     items = fetch(csv_text(["item_code", "name", "is_active"], rows), "csv").items
-    assert [item.is_active for item in items] == [True, True, True, False, False]
+    assert [item.is_active for item in items] == [True, True, None, False, False]
 
 
 def test_there_is_an_end_to_items_although_each_is_small(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:

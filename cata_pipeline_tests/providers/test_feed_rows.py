@@ -32,7 +32,7 @@ def reason(**fields: object) -> str:
 
 
 def test_two_fields_are_enough() -> None:
-    assert item_of(SMALL) == Item("K-1", "K-1", "Kopi", is_active=True, modifier_groups=None, bundle_components=None)
+    assert item_of(SMALL) == Item("K-1", "K-1", "Kopi", is_active=None, modifier_groups=None, bundle_components=None)
 
 
 def test_each_field_arrives() -> None:
@@ -69,8 +69,8 @@ def test_each_field_arrives() -> None:
         variant_group="12",
         variant_options=(VariantOption("Size", "Large"),),
         modifier_groups=(
-            ModifierGroup("s", "Sugar", (Modifier("1", "Less"),), is_active=False),
-            ModifierGroup("t", "Top", ()),
+            ModifierGroup("s", "Sugar", (Modifier("1", "Less", None),), is_active=False),
+            ModifierGroup("t", "Top", (), None),
         ),
         bundle_components=(BundleComponent("Drink", "A", "Teh", "0.50"), BundleComponent("", "A", "Teh", "1")),
         updated_at=datetime(2026, 3, 1, 1, tzinfo=UTC),

@@ -88,14 +88,14 @@ def test_a_variant_becomes_an_item_of_its_family() -> None:
         external_image_url="https://cdn.isellercommerce.com/0a/0b.jpg",
         variant_group="aaaaaaaa-0000-0000-0000-000000000001",
         variant_options=(VariantOption("Size", "Large"), VariantOption("Temp", "Ice")),
-        modifier_groups=(ModifierGroup("g2", "Sugar", (Modifier("m1", "Less"),)),),
+        modifier_groups=(ModifierGroup("g2", "Sugar", (Modifier("m1", "Less", None),)),),
         updated_at=datetime(2025, 9, 8, 7, 59, 38, tzinfo=UTC),
     )
     assert not warnings
 
 
 def test_missing_keys_are_tolerated_and_unknown_ones_ignored() -> None:
-    assert item(colour="green", loyalty={"points": 3}) == Item("T1", "p1", "Teh", is_active=True, modifier_groups=None)
+    assert item(colour="green", loyalty={"points": 3}) == Item("T1", "p1", "Teh", is_active=None, modifier_groups=None)
 
 
 def test_a_price_is_never_read() -> None:
@@ -268,16 +268,19 @@ def test_the_type_passes_through(type_: str | None) -> None:
 @pytest.mark.parametrize(
     ("given", "active"),
     [
-        (None, True), (True, True), (False, False), (1, True), (0, False), ("true", True), ("false", False),
+        (None, None), (True, True), (False, False), (1, True), (0, False), ("true", True), ("false", False),
         ("True", True), ("False", False),
     ],
 )  # fmt: skip
-def test_is_active_in_each_usable_form(given: object, active: bool) -> None:  # noqa: FBT001 a parametrized value
+def test_is_active_in_each_usable_form(given: object, active: bool | None) -> None:  # noqa: FBT001 a parametrized value
     assert item(is_active=given).is_active is active
 
 
-def test_a_row_without_is_active_is_active() -> None:
-    assert item().is_active is True
+def test_a_row_or_a_part_of_one_without_is_active_is_neither_active_nor_inactive() -> None:
+    groups = [{"modifier_group_id": "g", "title": "Ice", "modifiers": [{"modifier_id": "m", "title": "Less"}]}]
+    found = item(modifier_groups=groups)
+    assert found.is_active is None
+    assert found.modifier_groups == (ModifierGroup("g", "Ice", (Modifier("m", "Less", None),), None),)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_modifiers_are_keyed_by_their_ids_and_keep_their_order() -> None:
     )
     assert found.modifier_groups == (
         ModifierGroup("2", "Sugar", (), is_active=False),
-        ModifierGroup("g1", "Ice", (Modifier("m2", "None", is_active=False), Modifier("1", "Less"))),
+        ModifierGroup("g1", "Ice", (Modifier("m2", "None", is_active=False), Modifier("1", "Less", None)), None),
     )
 
 

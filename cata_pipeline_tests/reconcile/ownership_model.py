@@ -219,6 +219,8 @@ class TenantModel:
 
     def _first_words(self, word: Row) -> Row:
         first = {column: value for column, value in word.items() if column != "description"}
+        if word["visible"] is None:
+            first["visible"] = True
         first["name"] = word["original_name"]
         if "description" in word:
             first["description"] = word["description"]
@@ -232,7 +234,7 @@ class TenantModel:
         for column, value in word.items():
             if column == "description":
                 row.update(self._description(stored, value))
-            else:
+            elif column != "visible" or value is not None:
                 row[column] = value
         if stored["name"] == stored["original_name"]:
             row["name"] = word["original_name"]
@@ -296,7 +298,7 @@ def _named(items: Iterable[Item]) -> Tables:
     return rows
 
 
-def _child(name: str, position: int, *, visible: bool) -> Row:
+def _child(name: str, position: int, *, visible: bool | None) -> Row:
     return {"original_name": name, "position": position, "visible": visible}
 
 

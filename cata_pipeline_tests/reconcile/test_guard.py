@@ -40,6 +40,8 @@ def test_a_calm_plan_passes() -> None:
     [
         ("hide", "hides", 100),
         ("hide_children", "child_hides", 300),
+        ("show", "shows", 100),
+        ("show_children", "child_shows", 300),
         ("rename", "renames", 500),
         ("unpicture", "unpictures", 500),
         ("recategorize", "recategorizes", 500),
@@ -58,6 +60,8 @@ def test_a_guard_refuses_only_above_its_limit(guard: str, field: str, limit: int
     [
         ("hide", "hides", 20),
         ("hide_children", "child_hides", 20),
+        ("show", "shows", 20),
+        ("show_children", "child_shows", 20),
         ("rename", "renames", 50),
         ("unpicture", "unpictures", 50),
         ("recategorize", "recategorizes", 50),
@@ -70,6 +74,14 @@ def test_a_small_tenant_has_a_floor_instead_of_a_share(guard: str, field: str, f
     assert refusing(replace(small, **changes)) == set()
     changes = {field: floor + 1}
     assert refusing(replace(small, **changes)) == {guard}
+
+
+@pytest.mark.parametrize(("items", "visible", "limit"), [(5000, 0, 20), (5000, 100, 20), (5000, 2000, 200)])
+def test_what_is_shown_is_judged_by_what_is_visible_as_what_is_hidden_is(items: int, visible: int, limit: int) -> None:
+    plan = replace(CALM, received=items, staged=items, tenant_items=items, tenant_visible=visible, known=items)
+    assert refusing(replace(plan, shows=limit)) == set()
+    assert refusing(replace(plan, shows=limit + 1)) == {"show"}
+    assert refusing(replace(plan, hides=limit + 1)) == {"hide"}
 
 
 def test_an_empty_snapshot_is_refused_while_items_are_visible_and_cannot_be_allowed() -> None:

@@ -15,6 +15,8 @@ SHELF = tuple(latte(item_code=f"I{number:02}", modifier_groups=(MILK,)) for numb
 LIMITS = {
     "hide": 20,
     "hide_children": 20,
+    "show": 20,
+    "show_children": 20,
     "rename": 50,
     "unpicture": 50,
     "recategorize": 50,
@@ -28,6 +30,8 @@ def changed(guard: str, item: Item) -> Item:
     changes = {
         "hide": item._replace(is_active=False),
         "hide_children": item._replace(modifier_groups=()),
+        "show": item,
+        "show_children": item,
         "rename": item._replace(name="New"),
         "unpicture": item._replace(external_image_url=None),
         "recategorize": item._replace(category="Tea"),
@@ -37,8 +41,23 @@ def changed(guard: str, item: Item) -> Item:
     return changes[guard]
 
 
+def unsaid(item: Item) -> Item:
+    """The item without a word on whether it and its modifiers are active."""
+    return item._replace(is_active=None, modifier_groups=(MILK._replace(is_active=None),))
+
+
+def hide_before(tenant: SyncedTenant, guard: str, count: int) -> None:
+    """Hide the rows that the guards of the other direction are to find."""
+    if guard == "show":
+        tenant.edit(f"UPDATE items SET visible = false WHERE item_code < 'I{count:02}'")
+    elif guard == "show_children":
+        owners = f"SELECT id FROM items WHERE item_code < 'I{count:02}'"
+        tenant.edit(f"UPDATE item_modifiers SET visible = false WHERE item_id IN ({owners})")
+
+
 def sync(tenant: SyncedTenant, guard: str, count: int, allowed: int = 0, *, dry_run: bool = False) -> ReconcileReport:
-    items = [changed(guard, item) for item in SHELF[:count]] + list(SHELF[count:])
+    others = map(unsaid, SHELF[count:]) if guard.startswith("show") else SHELF[count:]
+    items = [*(changed(guard, item) for item in SHELF[:count]), *others]
     allow = {guard: allowed} if allowed else {}
     return tenant.sync(*items, allow=allow, dry_run=dry_run, rejected=count if guard == "reject" else 0)
 
@@ -77,6 +96,7 @@ def test_a_guard_refuses_above_its_limit_and_an_allowance_is_a_ceiling_for_one_r
 ) -> None:
     over = LIMITS[guard] + 1
     tenant.sync(*SHELF)
+    hide_before(tenant, guard, over)
     before = tenant.state("items"), tenant.state("item_modifiers")
     with pytest.raises(GuardRefusedError, match=f"^Nothing was written.* --allow {guard}={over} "):
         sync(tenant, guard, over, over - 1)
@@ -86,3 +106,19 @@ def test_a_guard_refuses_above_its_limit_and_an_allowance_is_a_ceiling_for_one_r
     with pytest.raises(GuardRefusedError):
         sync(tenant, guard, over)
     sync(tenant, guard, over - 1)
+
+
+def test_a_catalog_that_omits_is_active_shows_nothing_that_was_hidden(tenant: SyncedTenant) -> None:
+    """As iSeller's did: 100 hidden items came back at once."""
+    tenant.sync(*SHELF)
+    tenant.sync(*(item._replace(is_active=False) for item in SHELF), allow={"hide": 60})
+    report = tenant.sync(*map(unsaid, SHELF))
+    assert (report.items.shown, report.items.updated, report.unchanged) == (0, 0, 60)
+    with pytest.raises(GuardRefusedError, match="it would show 60 of 60 hidden items beside 0 visible ones"):
+        tenant.sync(*SHELF)
+    assert tenant.sync(*SHELF, allow={"show": 60}).items.shown == 60
+
+
+def test_a_first_sync_into_an_empty_table_shows_what_it_inserts(tenant: SyncedTenant) -> None:
+    assert tenant.sync(*map(unsaid, SHELF)).items.inserted == 60
+    assert len(tenant.rows("SELECT 1 AS one FROM items WHERE visible")) == 60

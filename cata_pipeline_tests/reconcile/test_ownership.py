@@ -1,10 +1,11 @@
 """Every row of the ownership table, as behaviour of a real database."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cata_pipeline.catalog.model import BundleComponent, Modifier, ModifierGroup, VariantOption
+from cata_pipeline.catalog.model import BundleComponent, Item, Modifier, ModifierGroup, VariantOption
 from cata_pipeline.reconcile.policy import ownership_markdown
 from cata_pipeline_tests.reconcile.conftest import EVERY_ENGINE, SyncedTenant, latte
 
@@ -110,6 +111,37 @@ def test_an_inactive_product_is_hidden_and_shown_again(tenant: SyncedTenant) -> 
     assert tenant.item("LAT-L")["visible"] is False
     assert tenant.sync(latte()).items.shown == 1
     assert tenant.item("LAT-L")["visible"] is True
+
+
+def visibility(tenant: SyncedTenant) -> dict[str, bool]:
+    """Whether each item, modifier group and option is visible, by its code."""
+    tables = {"items": "item_code", "item_modifiers": "modifier_code", "item_modifier_options": "option_code"}
+    rows = [
+        row for table, code in tables.items() for row in tenant.rows(f"SELECT {code} AS code, visible FROM {table}")
+    ]
+    return {row["code"]: bool(row["visible"]) for row in rows}
+
+
+def test_a_missing_is_active_leaves_a_known_row_as_it_is_and_counts_as_active_on_insert(tenant: SyncedTenant) -> None:
+    def latte_where(is_active: bool | None, **fields: Any) -> Item:  # noqa: FBT001 a value of the catalog
+        options = (Modifier("m-oat", "Oat", is_active), Modifier("m-soy", "Soy"))
+        return latte(
+            is_active=is_active, modifier_groups=(ModifierGroup("g-milk", "Milk", options, is_active),), **fields
+        )
+
+    tenant.sync(latte_where(None))
+    assert visibility(tenant) == {"LAT-L": True, "g-milk": True, "m-oat": True, "m-soy": True}
+    tenant.sync(latte_where(is_active=False))
+    hidden = {"LAT-L": False, "g-milk": False, "m-oat": False, "m-soy": True}
+    assert visibility(tenant) == hidden
+    report = tenant.sync(latte_where(None, name="New"), latte(item_code="NEW", is_active=None))
+    assert visibility(tenant) == hidden | {"NEW": True}
+    assert (report.items.shown, report.items.renamed, report.children.updated) == (0, 1, 0)
+    tenant.sync(latte_where(is_active=True))
+    assert set(visibility(tenant).values()) == {True}
+    tenant.edit("UPDATE items SET visible = false")
+    assert tenant.sync(latte_where(None)).unchanged == 1
+    assert tenant.item("LAT-L")["visible"] is False
 
 
 def test_the_external_image_url_is_refreshed_and_removed_with_the_provider(tenant: SyncedTenant) -> None:

@@ -71,7 +71,7 @@ counts = st.integers(1, 3)
 codes = st.sampled_from(CODES)
 texts = st.sampled_from((None, *NAMES))
 provider_names = st.sampled_from((*NAMES, *["\u00e9" * 256] * 2))  # the longest does not fit its column
-active = st.sampled_from((True, True, False))
+active = st.sampled_from((True, True, False, None))
 quantities = st.sampled_from(("1", "2", "2.50", "0.33335", "1e3"))
 prices = st.sampled_from((None, Decimal("0.00"), Decimal("25000.00"), Decimal("99.99")))
 options = st.lists(st.builds(VariantOption, st.sampled_from(("Size", "size")), st.sampled_from(NAMES[:6])), max_size=2)
@@ -472,7 +472,7 @@ def agreeing(item: Item | None) -> dict[str, Any]:
     if item is None:
         return {"visible": True}
     plain = ("description", "category", "item_type", "external_image_url", "variant_group")
-    words = {"original_name": item.name[:255], "visible": item.is_active}
+    words = {"original_name": item.name[:255], "visible": item.is_active is not False}
     return words | {column: getattr(item, column) for column in plain}
 
 

@@ -29,14 +29,15 @@ class Paging(Enum):
 class Sold:
     """One sellable product as the tests think of it; a fixture server writes it in its own way.
 
-    `code` is the SKU, None where it has none. Fields that a provider does not have are ignored. `more` is merged into
-    the row as it goes over the wire: unknown fields, wrong types.
+    `code` is the SKU, None where it has none. `active` is None, and the row does not say, only for a server that
+    `omits_active`. Fields that a provider does not have are ignored. `more` is merged into the row as it goes over the
+    wire: unknown fields, wrong types.
     """
 
     code: object
     name: object = "Kopi Susu"
     identity: str = ""
-    active: bool = True
+    active: bool | None = True
     description: str | None = None
     category: str | None = None
     image: str | None = None
@@ -77,7 +78,8 @@ class PosServer(ScriptedServer, ABC):
     """Serves `pages` of products in a provider's wire format, unless a page is to misbehave.
 
     `takes_empty_object` and `takes_empty_list` are set where the vendor itself answers `{}` or `[]` for a store
-    without products; `lacks` names the fields of `Sold` that the vendor does not tell.
+    without products; `lacks` names the fields of `Sold` that the vendor does not tell, `omits_active` says that a row
+    of its format may lack whether the product is active.
     """
 
     provider: ClassVar[Provider]
@@ -85,6 +87,7 @@ class PosServer(ScriptedServer, ABC):
     takes_empty_object: ClassVar[bool] = False
     takes_empty_list: ClassVar[bool] = False
     lacks: ClassVar[frozenset[str]] = frozenset()
+    omits_active: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

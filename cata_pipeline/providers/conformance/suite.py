@@ -199,7 +199,12 @@ class CatalogConformance:
 
     def test_an_inactive_product_is_told_as_inactive(self, pos: PosServer) -> None:
         items = self.items(pos, Sold("K-1"), Sold("K-2", active=False))
-        assert {code: item.is_active for code, item in items.items()} == {"K-1": True, "K-2": "active" in pos.lacks}
+        told = {code: item.is_active is not False for code, item in items.items()}
+        assert told == {"K-1": True, "K-2": "active" in pos.lacks}
+
+    def test_a_row_that_does_not_say_whether_it_is_active_is_neither(self, pos: PosServer) -> None:
+        found = self.items(pos, Sold("K-1", active=None if pos.omits_active else True))["K-1"]
+        assert found.is_active is None if pos.omits_active else found.is_active is not False
 
     def test_description_category_and_picture_arrive(self, pos: PosServer) -> None:
         told: dict[str, Any] = {

@@ -170,16 +170,15 @@ class MysqlSession(EngineSession[TableStatements]):
             rejected=rejected,
             loaded=self._loaded_items,
             totals=self._row(items.totals()),
-            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 4)),
+            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 5)),
         )
+        changed = [self._row(table.visibility_counts()) for table in children]
         return replace(
             counts,
             visible_children=sum(visible.values()),
-            child_hides=sum(
-                self._number(statement)
-                for table in children
-                for statement in (table.count_hides(), table.count_deactivated())
-            ),
+            child_hides=sum(self._number(table.count_hides()) for table in children)
+            + sum(hides for hides, _ in changed),
+            child_shows=sum(shows for _, shows in changed),
         )
 
     def _reject_what_cannot_be_inserted(self, table: TableStatements, *, rivals: bool) -> None:

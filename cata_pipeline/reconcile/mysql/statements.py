@@ -247,7 +247,7 @@ class TableStatements:
                    COALESCE(SUM(`action` = {UPDATE}), 0) FROM {self.plan}"""
 
     def update_counts(self) -> str:
-        """Of the updates: hides, renames, dropped images, changed categories."""
+        """Of the updates: hides, renames, dropped images, changed categories, shows."""
         category = self.bound.column("category")
         name = cast("BoundColumn", self.bound.column("original_name"))
         image = cast("BoundColumn", self.bound.column("external_image_url"))
@@ -256,6 +256,7 @@ class TableStatements:
             self._differ(name, "t"),
             f"{_length(_value('t', image))} > 0 AND {_length(self._new(image, 't'))} = 0",
             self._differ(category, "t") if category else "FALSE",
+            self._shows(),
         ]
         sums = ", ".join(f"COALESCE(SUM({condition}), 0)" for condition in conditions)
         return f"""
@@ -266,12 +267,17 @@ class TableStatements:
         """Visible rows."""
         return f"SELECT COUNT(*) FROM {self._target} t WHERE {_is_true('t', self._visible)}"
 
-    def count_deactivated(self) -> str:
-        """Visible rows that the plan hides because the provider calls them inactive."""
+    def _shows(self) -> str:
+        """A stored row (t) that is hidden becomes visible."""
+        return f"NOT {_is_true('t', self._visible)} AND {self._new(self._visible, 't')}"
+
+    def visibility_counts(self) -> str:
+        """Of the updates: visible rows that the provider calls inactive, and hidden rows to be shown."""
         return f"""
-            SELECT COUNT(*) FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
-            JOIN {self._target} t ON {self._id} = p.`target_id`
-            WHERE p.`action` = {UPDATE} AND {_is_true("t", self._visible)} AND NOT s.`is_active`"""
+            SELECT COALESCE(SUM({_is_true("t", self._visible)} AND NOT s.`is_active`), 0),
+                   COALESCE(SUM({self._shows()}), 0)
+            FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
+            JOIN {self._target} t ON {self._id} = p.`target_id` WHERE p.`action` = {UPDATE}"""
 
     def count_plan(self) -> str:
         """Rows to insert or update."""

@@ -191,13 +191,14 @@ class PostgresqlSession(EngineSession[TableStatements]):
             rejected=rejected,
             loaded=items.staged.rows.num_rows,
             totals=self._row(items.totals()),
-            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 4)),
+            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 5)),
         )
         children = [self._row(table.child_counts_before()) for table in child_tables]
         return replace(
             counts,
-            visible_children=sum(visible for visible, _ in children),
-            child_hides=sum(hides for _, hides in children),
+            visible_children=sum(visible for visible, _, _ in children),
+            child_hides=sum(hides for _, hides, _ in children),
+            child_shows=sum(shows for _, _, shows in children),
         )
 
     def _reject_what_cannot_be_inserted(self, table: TableStatements) -> None:

@@ -150,7 +150,7 @@ class TableStatements:
                    count(*) FILTER (WHERE action = {UPDATE}) FROM {self.plan}"""
 
     def update_counts(self) -> str:
-        """Of the updates: hides, renames, dropped images, changed categories."""
+        """Of the updates: hides, renames, dropped images, changed categories, shows."""
         category = self.bound.column("category")
         name = cast("BoundColumn", self.bound.column("original_name"))
         image = _stored("t", self.bound, "external_image_url")
@@ -160,18 +160,24 @@ class TableStatements:
         return f"""
             SELECT count(*) FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
                    count(*) FILTER (WHERE {self._differs(name)}), count(*) FILTER (WHERE {unpictured}),
-                   {f"count(*) FILTER (WHERE {self._differs(category)})" if category else "0"}
+                   {f"count(*) FILTER (WHERE {self._differs(category)})" if category else "0"},
+                   count(*) FILTER (WHERE {self._shows()})
             FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n JOIN {self._target} t ON {self._id} = p.target_id
             WHERE p.action = {UPDATE}"""
 
+    def _shows(self) -> str:
+        """A stored row (t) that is hidden becomes visible."""
+        return f"NOT {_is_true('t', self._visible)} AND {self._value(self._visible)}"
+
     def child_counts_before(self) -> str:
-        """Visible children, and those that would be hidden: not listed any more, or inactive."""
+        """Visible children, those that would be hidden (not listed any more, or inactive), and those to be shown."""
         return f"""
             SELECT (SELECT count(*) FROM {self._target} t WHERE {_is_true("t", self._visible)}),
-                   (SELECT count(*) FROM {self.hides}) + (
-                       SELECT count(*) FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n
-                       JOIN {self._target} t ON {self._id} = p.target_id
-                       WHERE p.action = {UPDATE} AND {_is_true("t", self._visible)} AND NOT s."is_active")"""
+                   (SELECT count(*) FROM {self.hides})
+                       + count(*) FILTER (WHERE {_is_true("t", self._visible)} AND NOT s."is_active"),
+                   count(*) FILTER (WHERE {self._shows()})
+            FROM {self.plan} p JOIN {self.stage} s ON s.n = p.n JOIN {self._target} t ON {self._id} = p.target_id
+            WHERE p.action = {UPDATE}"""
 
     def stale_codes(self) -> str:
         """Item codes the snapshot does not name; one parameter, the limit."""
