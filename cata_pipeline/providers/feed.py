@@ -18,9 +18,10 @@ from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.feed_bytes import BrokenFeedError, Records, Unpacking
 from cata_pipeline.providers.feed_file import chunks_of_file
-from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, Format, parse_options
+from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, parse_options
 from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
+from cata_pipeline.providers.fetch_limits import too_many_rows
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed, token_to_send
 from cata_pipeline.providers.json_body import CutBodyError, named
 from cata_pipeline.providers.option_checks import Options, tenant_options
@@ -30,7 +31,6 @@ from cata_pipeline.providers.urls import origin_of
 
 _TOKEN = "token"  # noqa: S105 the name of a key
 _SAMPLE_ROWS = 100
-_MOST_ROWS = 1_000_000
 _CHUNK = 2**18
 _NOTHING_TAKEN = "Nothing was taken: correct the feed (docs/feed-format.md), then sync again."
 
@@ -66,7 +66,7 @@ def _gathered(
     """The rows up to the explicit end, or the first `most_rows`."""
     parsed = tenant_options(parse_options, options)
     if isinstance(parsed.source, PurePosixPath):
-        return _from_file(parsed.source, parsed.format, most_rows)
+        return _from_file(parsed.source, parsed, most_rows)
     patience = (patience or Patience()).within(parsed)
     return completed(_from_url(parsed.source, parsed, secrets, policy, patience, most_rows))
 
@@ -87,7 +87,7 @@ async def _from_url(
             raise BrokenFeedError(f"is encoded as {named(encoding)}, although only gzip was offered")
         if reply.headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html":
             raise BrokenFeedError("is HTML, such as a login page")
-        gathered = _Gathered(options.format, most_rows, must_be_gzip="gzip" in encoding)
+        gathered = _Gathered(options, most_rows, must_be_gzip="gzip" in encoding)
         # Raw bytes: httpx would inflate a whole chunk before its size can be judged.
         async for chunk in reply.aiter_raw(_CHUNK):
             gathered.take(chunk)
@@ -104,8 +104,8 @@ async def _from_url(
         raise ProviderError(f"The feed at {origin_of(url)} {error}. {_NOTHING_TAKEN}") from None
 
 
-def _from_file(path: PurePosixPath, format_: Format, most_rows: int | None) -> "_Gathered":
-    gathered = _Gathered(format_, most_rows)
+def _from_file(path: PurePosixPath, options: FeedOptions, most_rows: int | None) -> "_Gathered":
+    gathered = _Gathered(options, most_rows)
     try:
         for chunk in chunks_of_file(path):
             gathered.take(chunk)
@@ -124,12 +124,13 @@ def _from_file(path: PurePosixPath, format_: Format, most_rows: int | None) -> "
 class _Gathered:
     """What was read of one feed so far; one object a try."""
 
-    def __init__(self, format_: Format, most_rows: int | None, *, must_be_gzip: bool = False) -> None:
+    def __init__(self, options: FeedOptions, most_rows: int | None, *, must_be_gzip: bool = False) -> None:
         self.rows = 0
         self._most_rows = sys.maxsize if most_rows is None else most_rows
-        self._unpacking = Unpacking(must_be_gzip=must_be_gzip)
-        self._records = Records(quoted=format_ == "csv")
-        self._reading = Reading(format_)
+        self._limits = options
+        self._unpacking = Unpacking(options, must_be_gzip=must_be_gzip)
+        self._records = Records(quoted=options.format == "csv")
+        self._reading = Reading(options.format)
         self._items: list[Item] = []
         self._lines: list[int] = []
         self._rejections: list[Rejection] = []
@@ -183,9 +184,9 @@ class _Gathered:
                 code = None if row is None else shown(row.get("item_code"))
                 self._rejections.append(Rejection(f"line {line}", code, f"line {line} {problem}"))
             self.rows += 1
-        # Bounds memory, which 256 MiB of lines with one byte each would not.
-        if self.rows > _MOST_ROWS:
-            raise BrokenFeedError(f"has more than {_MOST_ROWS} items")
+            # Bounds memory, which bytes do not: lines may have one byte each.
+            if self.rows > self._limits.max_rows:
+                raise BrokenFeedError(f"has {too_many_rows(self._limits)}")
 
     @contextmanager
     def _first_problem_told(self) -> Iterator[None]:

@@ -1,15 +1,15 @@
 """Cuts a feed, as its bytes arrive, into records: inflated where it is gzip, each with the line it begins on.
 
 Everything about bytes, sizes and encodings of a feed belongs here; what a record says is `feed_records`. Nothing keeps
-more than one record, and nothing inflates more than the limit.
+more than one record, and nothing inflates more than the tenant's limit.
 """
 
 import zlib
 from collections.abc import Iterator
 
+from cata_pipeline.providers.fetch_limits import Limits, too_many_bytes
 from cata_pipeline.providers.json_body import CutBodyError
 
-MAX_FEED_BYTES = 256 * 2**20
 MAX_RECORD_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -22,17 +22,23 @@ class BrokenFeedError(Exception):
 
 
 class Unpacking:
-    """A feed's bytes, inflated where they begin as gzip does; `must_be_gzip` where the server said so."""
+    """A feed's bytes, inflated where they begin as gzip does; `must_be_gzip` where the server said so.
 
-    def __init__(self, *, must_be_gzip: bool = False) -> None:
+    `limits` bound what comes out.
+    """
+
+    def __init__(self, limits: Limits, *, must_be_gzip: bool = False) -> None:
+        self._limits = limits
         self._must_be_gzip = must_be_gzip
         self._inflater: zlib._Decompress | None = None
         self._begun = False
         self._head = b""
+        self._packed = 0
         self._size = 0
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
         """What a chunk holds; raises `BrokenFeedError` where it is too much or no gzip."""
+        self._packed += len(chunk)
         if not self._begun:
             self._head += chunk
             if len(self._head) < len(_GZIP_MAGIC):
@@ -40,8 +46,9 @@ class Unpacking:
             chunk, self._head = self._begin(), b""
         for piece in self._inflated(chunk) if self._inflater else (chunk,):
             self._size += len(piece)
-            if self._size > MAX_FEED_BYTES:
-                raise BrokenFeedError(f"is larger than {MAX_FEED_BYTES} bytes")
+            # Both: gzip streams without content would go on for ever.
+            if max(self._size, self._packed) > self._limits.max_bytes:
+                raise BrokenFeedError(f"is {too_many_bytes(self._limits)}")
             yield piece
 
     def finish(self) -> Iterator[bytes]:

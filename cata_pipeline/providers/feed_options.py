@@ -9,6 +9,7 @@ from typing import Literal
 
 import httpx
 
+from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
 from cata_pipeline.providers.option_checks import Option, Options, one_of, parsed_options, seconds
 from cata_pipeline.providers.urls import provider_url
 
@@ -37,11 +38,12 @@ OPTIONS = {
     "format": Option(one_of("jsonl", "csv"), "what the feed is: jsonl (JSON Lines) or csv", required=True),
     "request_budget_seconds": Option(seconds(3_600), "the longest that reading a URL may take, retries included; 300"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
+    **LIMIT_OPTIONS,
 }
 
 
 @dataclass(frozen=True)
-class FeedOptions:
+class FeedOptions(LimitOptions):
     """The checked options. A `source` that is a path is relative to the folder for feeds."""
 
     source: httpx.URL | PurePosixPath

@@ -26,7 +26,17 @@ from cata_pipeline.providers.failed_tries import (
     rest_asked_for,
     transport_problem,
 )
-from cata_pipeline.providers.json_body import BadBodyError, CutBodyError, json_list, json_object, media_type_of
+from cata_pipeline.providers.fetch_limits import DEFAULT_BYTES, DEFAULT_ROWS, FetchMeter, Limits, rows_in
+from cata_pipeline.providers.json_body import (
+    MAX_BODY_BYTES,
+    BadBodyError,
+    CutBodyError,
+    TooLargeError,
+    body_of,
+    json_list,
+    json_object,
+    media_type_of,
+)
 from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.secrets import Secrets
@@ -62,8 +72,8 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Budgets(Protocol):
-    """The options by which a tenant bounds one request and the whole fetch, in seconds."""
+class Budgets(Limits, Protocol):
+    """The options by which a tenant bounds one request and the whole fetch: seconds, bytes and rows."""
 
     @property
     def request_budget_seconds(self) -> float:
@@ -79,11 +89,13 @@ class Patience:
     """How long and how often to ask.
 
     `budget_seconds` bounds one request with all its tries and rests, `fetch_seconds` all requests of one fetch: a POS
-    that answers each just in time must not keep a batch for ever.
+    that answers each just in time must not keep a batch for ever. `max_bytes` and `max_rows` bound what they bring.
     """
 
     budget_seconds: float = 60.0
     fetch_seconds: float = 1_800.0
+    max_bytes: int = DEFAULT_BYTES
+    max_rows: int = DEFAULT_ROWS
     tries: int = 5
     pacing: Pacing = OF_THIS_PROCESS
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -91,7 +103,13 @@ class Patience:
 
     def within(self, budgets: Budgets) -> Self:
         """The same patience, bounded by a tenant's options."""
-        return replace(self, budget_seconds=budgets.request_budget_seconds, fetch_seconds=budgets.fetch_budget_seconds)
+        return replace(
+            self,
+            budget_seconds=budgets.request_budget_seconds,
+            fetch_seconds=budgets.fetch_budget_seconds,
+            max_bytes=budgets.max_bytes,
+            max_rows=budgets.max_rows,
+        )
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,7 @@ class JsonClient:
         self._policy = policy
         self._patience = patience
         self._account = account
+        self._meter = FetchMeter(patience)
         self._network = GuardedNetwork(policy)
         self._http = guarded_client(self._network)
         self._concealed = secrets.concealed if isinstance(secrets, Secrets) else Concealed(*(secrets or {}).values())
@@ -210,16 +229,33 @@ class JsonClient:
         """The JSON object that the provider answers with status 200.
 
         Raises `RefusedError` for a status that is final, `ProviderError` for everything else: no connection,
-        no end within the budget, no JSON.
+        no end within the budget, no JSON, more bytes or rows than the tenant's limits.
         """
-        return await self.receive(call, json_object)
+        return await self.receive(call, self._metered(json_object))
 
     async def ask_list(self, call: Call) -> list[object]:
         """The same where the whole answer is a JSON list."""
-        return await self.receive(call, json_list)
+        return await self.receive(call, self._metered(json_list))
+
+    def _metered(self, parse: Callable[[bytes | bytearray], Body]) -> Reader[Body]:
+        """Read a body no further than the fetch's limits, and count it."""
+
+        async def read(reply: httpx.Response) -> Body:
+            left = self._meter.bytes_left
+            try:
+                body = await body_of(reply, min(left, MAX_BODY_BYTES))
+            except TooLargeError:
+                if left < MAX_BODY_BYTES:
+                    raise self._meter.refuse_bytes() from None
+                raise
+            parsed = parse(body)
+            self._meter.take(len(body), rows_in(parsed))
+            return parsed
+
+        return read
 
     async def receive(self, call: Call, read: Reader[Body]) -> Body:
-        """What `read` makes of an answer with status 200; raises as `ask` does."""
+        """What `read` makes of an answer with status 200, which it bounds itself; raises as `ask` does otherwise."""
         origin = origin_of(call.url)
         subject = f"{call.what} at {origin}"
         if call.url.scheme != "https" and not self._policy.admits_plain_http(call.url.host, call.url.port or 80):
@@ -325,7 +361,7 @@ class JsonClient:
 
     async def _reason(self, reply: httpx.Response) -> str | None:
         try:
-            return self.error_words(await json_object(reply, _ERROR_BODY_BYTES))
+            return self.error_words(json_object(await body_of(reply, _ERROR_BODY_BYTES)))
         except CutBodyError:
             return None
         except (BadBodyError, httpx.TransportError):

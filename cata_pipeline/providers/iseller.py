@@ -6,6 +6,7 @@ webhook, so the adapter pulls in full and accepts missing and unknown fields, bu
 for the end.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,13 +94,13 @@ async def _gather_pass(
     store: "_Store", options: ISellerOptions, gathered: "_Gathered", *, track_inventory: bool
 ) -> None:
     """Every page up to the provider's explicit end; a pass that does not get there raises `ProviderError`."""
-    seen: set[tuple[str, ...]] = set()
+    seen: set[bytes] = set()
     empty_in_a_row = 0
     for number in range(1, options.max_pages + 1):
         page = await store.page(number, track_inventory=track_inventory)
         # Before the end is believed: a pager that ignores the page number still counts to its last page.
-        fingerprint = tuple(product_id(row) or repr(row) for row in page.rows)
-        if fingerprint and fingerprint in seen:
+        fingerprint = _fingerprint(page.rows)
+        if page.rows and fingerprint in seen:
             raise ProviderError(f"{page.what}: the pager repeats a page that came before. {_TELL_THE_VENDOR}")
         seen.add(fingerprint)
         gathered.take(page.rows)
@@ -112,6 +113,14 @@ async def _gather_pass(
         f"GetProducts at {origin_of(options.store_url)}: no end after {options.max_pages} pages, so the catalog is not"
         " complete. Raise max_pages if the store is that large; otherwise tell the vendor that paging does not end."
     )
+
+
+def _fingerprint(rows: list[object]) -> bytes:
+    """What two pages with the same products share; a digest, because a row without product_id can be megabytes."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{product_id(row) or row!r}\0".encode(errors="backslashreplace"))
+    return digest.digest()
 
 
 @dataclass(frozen=True)

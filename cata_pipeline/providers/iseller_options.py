@@ -8,6 +8,7 @@ from typing import Literal
 
 import httpx
 
+from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
 from cata_pipeline.providers.option_checks import (
     Option,
     Options,
@@ -33,11 +34,12 @@ OPTIONS = {
     ),
     "request_budget_seconds": Option(seconds(600), "the longest that one request may take, its retries included; 60"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
+    **LIMIT_OPTIONS,
 }
 
 
 @dataclass(frozen=True)
-class ISellerOptions:
+class ISellerOptions(LimitOptions):
     """The checked options. `max_pages` bounds each of the two passes, `request_budget_seconds` each request,
     `fetch_budget_seconds` all of them together.
 

@@ -12,6 +12,7 @@ from typing import ClassVar, NoReturn
 import httpx
 
 MAX_BODY_BYTES = 32 * 2**20
+_MOST_VALUES = 4_000_000
 _LONGEST_NAMED = 80
 _LONGEST_INDENT = 1024
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -34,27 +35,31 @@ class CutBodyError(Exception):
     """The answer ends too early; the next one may be whole."""
 
 
-async def json_object(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> dict[str, object]:
-    """The JSON object in a streamed reply: integers as `int`, other numbers as `Decimal`.
+def json_object(body: bytes | bytearray) -> dict[str, object]:
+    """The JSON object of a body: integers as `int`, other numbers as `Decimal`.
 
-    At most `limit` bytes are read, and at most as many come out of gzip. Raises `BadBodyError`,
-    `CutBodyError` or `httpx.TransportError`.
+    Raises `BadBodyError` or `CutBodyError`.
     """
-    value = await _json_value(reply, limit)
+    value = _parse(body)
     if not isinstance(value, dict):
         raise BadBodyError("is JSON, but no object")
     return value
 
 
-async def json_list(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> list[object]:
-    """The same of a reply that is a list."""
-    value = await _json_value(reply, limit)
+def json_list(body: bytes | bytearray) -> list[object]:
+    """The same of a body that is a list."""
+    value = _parse(body)
     if not isinstance(value, list):
         raise BadBodyError("is JSON, but no list")
     return value
 
 
-async def _json_value(reply: httpx.Response, limit: int) -> object:
+async def body_of(reply: httpx.Response, limit: int = MAX_BODY_BYTES) -> bytes | bytearray:
+    """The body of a streamed reply that is JSON by its headers, unpacked.
+
+    At most `limit` bytes are read, and at most as many come out of gzip. Raises `BadBodyError` (`TooLargeError` above
+    the limit), `CutBodyError` or `httpx.TransportError`.
+    """
     media_type = media_type_of(reply)
     if media_type not in _JSON_TYPES and not media_type.endswith("+json"):
         raise BadBodyError(f"is {named(media_type)} instead of JSON")
@@ -62,7 +67,7 @@ async def _json_value(reply: httpx.Response, limit: int) -> object:
     if encoding not in {"", "identity", "gzip", "x-gzip"}:
         raise BadBodyError(f"is encoded as {named(encoding)}, although only gzip was offered")
     raw = await _read(reply, limit)
-    return _parse(_inflate(raw, limit) if "gzip" in encoding else raw)
+    return _inflate(raw, limit) if "gzip" in encoding else raw
 
 
 def media_type_of(reply: httpx.Response) -> str:
@@ -102,6 +107,9 @@ def _inflate(raw: bytearray, limit: int) -> bytes:
 def _parse(body: bytes | bytearray) -> object:
     if body[:_LONGEST_INDENT].lstrip()[:1] == b"<":
         raise BadBodyError("is HTML or XML instead of JSON")
+    # Each value but the first follows one of these: 32 MiB of empty lists would become 700 MB of objects.
+    if sum(map(body.count, (b",", b"[", b"{", b":"))) > _MOST_VALUES:
+        raise TooLargeError(f"may hold more than {_MOST_VALUES} values")
     try:
         value: object = json.loads(body.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
     except (json.JSONDecodeError, UnicodeDecodeError):

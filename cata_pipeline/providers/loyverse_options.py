@@ -9,6 +9,7 @@ from typing import Literal
 
 import httpx
 
+from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
 from cata_pipeline.providers.option_checks import Option, Options, one_of, parsed_options, seconds, whole_number
 from cata_pipeline.providers.urls import origin_of, provider_origin
 
@@ -51,11 +52,12 @@ OPTIONS = {
     "max_pages": Option(whole_number(100_000), "pages of each list, a larger account is an error; 1000"),
     "request_budget_seconds": Option(seconds(600), "the longest that one request may take, its retries included; 60"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
+    **LIMIT_OPTIONS,
 }
 
 
 @dataclass(frozen=True)
-class LoyverseOptions:
+class LoyverseOptions(LimitOptions):
     """The checked options. `request_budget_seconds` bounds each request, `fetch_budget_seconds` all together.
 
     Loyverse uses composites for both a menu bundle and a recipe, and does not say which one it is: `composite` does.

@@ -9,6 +9,7 @@ from typing import Literal
 
 import httpx
 
+from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
 from cata_pipeline.providers.option_checks import Option, Options, one_of, parsed_options, seconds, whole_number
 from cata_pipeline.providers.urls import origin_of, provider_origin
 
@@ -58,11 +59,12 @@ OPTIONS = {
     ),
     "request_budget_seconds": Option(seconds(600), "the longest that one request may take, its retries included; 60"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
+    **LIMIT_OPTIONS,
 }
 
 
 @dataclass(frozen=True)
-class SquareOptions:
+class SquareOptions(LimitOptions):
     """The checked options. `request_budget_seconds` bounds each request, `fetch_budget_seconds` all together."""
 
     location_id: str | None = None

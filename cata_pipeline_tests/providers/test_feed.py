@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers import feed
 from cata_pipeline.providers.conformance.pos_server import Sold
 from cata_pipeline.providers.conformance.scripted_server import answer, running
 from cata_pipeline.providers.contract import Sample
@@ -37,9 +36,9 @@ Fetch = Callable[..., Catalog]
 def fetch(feed_folder: Path) -> Fetch:
     """The catalog of a file with this content."""
 
-    def fetched(content: str | bytes, format_: str = "jsonl") -> Catalog:
+    def fetched(content: str | bytes, format_: str = "jsonl", **options: object) -> Catalog:
         (feed_folder / "items").write_bytes(content if isinstance(content, bytes) else content.encode())
-        return from_file("items", format_)
+        return from_file("items", format_, **options)
 
     return fetched
 
@@ -50,8 +49,8 @@ def pos() -> Iterator[FeedPos]:
         yield server
 
 
-def from_file(path: str, format_: str = "jsonl") -> Catalog:
-    return FEED.fetch({"source": path, "format": format_}, Secrets({}), AddressPolicy())
+def from_file(path: str, format_: str = "jsonl", **options: object) -> Catalog:
+    return FEED.fetch({"source": path, "format": format_, **options}, Secrets({}), AddressPolicy())
 
 
 def from_url(pos: FeedPos, secrets: dict[str, str] | None = None) -> Catalog:
@@ -284,12 +283,21 @@ def test_what_spreadsheets_make_of_a_flag_is_one(fetch: Fetch) -> None:
     assert [item.is_active for item in items] == [True, True, None, False, False]
 
 
-def test_there_is_an_end_to_items_although_each_is_small(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "_MOST_ROWS", 2)
-    assert codes(fetch(WHOLE)) == ["A", "B"]
+def test_there_is_an_end_to_items_although_each_is_small(fetch: Fetch) -> None:
+    assert codes(fetch(WHOLE, max_rows=2)) == ["A", "B"]
     for content in (json_lines([A, B, A]), "x\nx\nx\n"):
-        with pytest.raises(ProviderError, match="The feed items has more than 2 items"):
-            fetch(content)
+        with pytest.raises(ProviderError, match=r"The feed items has more than 2 rows, .* option max_rows"):
+            fetch(content, max_rows=2)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_is_read_no_further_than_its_limit_however_it_is_packed(
+    fetch: Fetch, pack: Callable[[bytes], bytes]
+) -> None:
+    content = json_lines([{**A, "description": "x" * 1_000}]).encode()
+    assert codes(fetch(pack(content), max_bytes=len(content))) == ["A"]
+    with pytest.raises(ProviderError, match=rf"larger than {len(content) - 1} bytes, .* option max_bytes"):
+        fetch(pack(content), max_bytes=len(content) - 1)
 
 
 def test_of_two_lines_with_one_code_the_loser_is_told_by_its_line(fetch: Fetch) -> None:

@@ -1,12 +1,14 @@
 """How the bytes of a feed become records, however they are cut and packed."""
 
 import gzip
+import itertools
 from collections.abc import Iterable
 
 import pytest
 
 from cata_pipeline.providers import feed_bytes
 from cata_pipeline.providers.feed_bytes import BrokenFeedError, Records, Unpacking
+from cata_pipeline.providers.fetch_limits import LimitOptions
 from cata_pipeline.providers.json_body import CutBodyError
 
 
@@ -16,8 +18,8 @@ def records(text: bytes, size: int = 1 << 20, *, quoted: bool = False) -> list[t
     return [*found, *cutting.finish()]
 
 
-def unpacked(chunks: Iterable[bytes], *, must_be_gzip: bool = False) -> bytes:
-    unpacking = Unpacking(must_be_gzip=must_be_gzip)
+def unpacked(chunks: Iterable[bytes], *, must_be_gzip: bool = False, max_bytes: int = 1 << 20) -> bytes:
+    unpacking = Unpacking(LimitOptions(max_bytes=max_bytes), must_be_gzip=must_be_gzip)
     found = b"".join(piece for chunk in chunks for piece in unpacking.pieces(chunk))
     return found + b"".join(unpacking.finish())
 
@@ -118,9 +120,15 @@ def test_what_follows_a_gzip_stream_and_is_none_is_broken(size: int, rest: bytes
         unpacked(packed[start : start + size] for start in range(0, len(packed), size))
 
 
-def test_a_bomb_is_ended_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_bytes, "MAX_FEED_BYTES", 1 << 20)
-    with pytest.raises(BrokenFeedError, match="is larger than 1048576 bytes"):
+def test_a_bomb_is_ended_at_the_limit() -> None:
+    too_large = "is larger than 1048576 bytes, the limit of the tenant's option max_bytes"
+    with pytest.raises(BrokenFeedError, match=too_large):
         unpacked([gzip.compress(b" " * (8 << 20))])
-    with pytest.raises(BrokenFeedError, match="is larger than 1048576 bytes"):
+    with pytest.raises(BrokenFeedError, match=too_large):
         unpacked([b"x" * (1 << 20), b"x"])
+    assert unpacked([gzip.compress(b"x" * (1 << 20))]) == b"x" * (1 << 20)
+
+
+def test_gzip_streams_without_content_are_not_read_for_ever() -> None:
+    with pytest.raises(BrokenFeedError, match="is larger than 1000 bytes"):
+        unpacked(itertools.repeat(gzip.compress(b"")), max_bytes=1_000)

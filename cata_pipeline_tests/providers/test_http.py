@@ -193,6 +193,63 @@ def test_an_endless_body_is_left_at_the_limit(server: ScriptedServer, patience: 
         ask_server(server, patience, endless)
 
 
+def fetch_pages(server: ScriptedServer, patience: Patience, *answers: Answer) -> int:
+    """How many pages of one fetch arrive before its error."""
+    server.script("/api", *answers)
+    call = Call("The catalog", "GET", httpx.URL(f"{server.origin}/api"))
+    arrived = 0
+
+    async def fetch() -> None:
+        nonlocal arrived
+        async with JsonClient(server.policy, patience, {}) as client:
+            for _ in answers:
+                await client.ask(call)
+                arrived += 1
+
+    with pytest.raises(ProviderError) as refusal:
+        asyncio.run(fetch())
+    assert "the limit of the tenant's option max_" in str(refusal.value)
+    return arrived
+
+
+def page_of(size: int, *, packed: bool = False) -> Answer:
+    body = json.dumps({"products": ["x" * size]}).encode()
+    return answer(gzip.compress(body), headers={"Content-Encoding": "gzip"}) if packed else answer(body)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_bytes_of_all_responses_are_bounded_as_they_are_unpacked(
+    server: ScriptedServer, patience: Patience, *, packed: bool
+) -> None:
+    pages = [page_of(100_000, packed=packed)] * 5
+    assert fetch_pages(server, replace(patience, max_bytes=350_000), *pages) == 3
+
+
+def test_a_response_is_read_no_further_than_what_is_left_of_the_fetch(
+    server: ScriptedServer, patience: Patience
+) -> None:
+    endless = server.repeat(HEAD + b"Connection: close\r\n\r\n", b" " * 2**16)
+    assert fetch_pages(server, replace(patience, max_bytes=400_000), page_of(300_000), endless) == 1
+
+
+def test_the_rows_of_all_responses_are_bounded_wherever_they_are(server: ScriptedServer, patience: Patience) -> None:
+    page = answer({"products": [{"id": number} for number in range(100)], "status": True})
+    nested = answer({"data": {"products": list(range(100))}})
+    for given in (page, nested):
+        assert fetch_pages(server, replace(patience, max_rows=250), *[given] * 5) == 2
+
+
+def test_an_attempt_that_is_repeated_counts_once(server: ScriptedServer, patience: Patience) -> None:
+    cut = answer(b'{"products": ["' + b"x" * 200_000)
+    pages = [cut, cut, page_of(100_000), page_of(100_000)]
+    assert fetch_pages(server, replace(patience, max_bytes=250_000), *pages, page_of(100_000)) == 2
+
+
+def test_a_body_of_very_many_values_is_not_parsed(server: ScriptedServer, patience: Patience) -> None:
+    with pytest.raises(ProviderError, match="may hold more than 4000000 values"):
+        ask_server(server, patience, answer(b'{"a": [' + b"[]," * 4_000_000 + b"[]]}"))
+
+
 WHOLE = b'{"products": ["Kopi Susu"], "status": true}'
 CUT = WHOLE[:20]
 

@@ -474,6 +474,8 @@ def test_every_option_may_be_given() -> None:
         "empty_sku": "reject",
         "request_budget_seconds": 0.5 + 599.5,
         "fetch_budget_seconds": 14_400,
+        "max_bytes": 2**30,
+        "max_rows": 1_000_000,
     }
     assert ISELLER.option_problems(options) == []
 
@@ -482,7 +484,8 @@ def test_an_unknown_option_is_named_with_the_known_ones() -> None:
     (problem,) = ISELLER.option_problems({"store_url": "https://kopi.isellershop.com", "pagesize": 5})
     assert problem == (
         "pagesize is no option of iseller; known are"
-        " store_url, token_url, page_size, max_pages, empty_sku, request_budget_seconds, fetch_budget_seconds."
+        " store_url, token_url, page_size, max_pages, empty_sku, request_budget_seconds, fetch_budget_seconds,"
+        " max_bytes, max_rows."
     )
 
 

@@ -348,8 +348,8 @@ def test_groups_and_modifiers_without_identity_or_said_twice_are_left_out_and_co
         }
     )
     assert found.modifier_groups == (
-        ModifierGroup("g1", "Ice", (Modifier("m1", "Less"),)),
-        ModifierGroup("g2", "Cup", (Modifier("m1", "Big"),)),
+        ModifierGroup("g1", "Ice", (Modifier("m1", "Less", None),), None),
+        ModifierGroup("g2", "Cup", (Modifier("m1", "Big", None),), None),
     )
     assert warnings == {
         "modifier group without id or title left out": 3,

@@ -22,6 +22,7 @@ from cata_pipeline.providers.conformance.scripted_server import Answer, Received
 from cata_pipeline.providers.conformance.suite import ApiConformance, ProviderConformance
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
+from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
 from cata_pipeline.providers.option_checks import Option, Options, parsed_options, seconds, tenant_options
 from cata_pipeline.providers.pacing import Pacing
@@ -33,12 +34,13 @@ TABLE = {
     "origin": Option(provider_origin, "the API's address", required=True),
     "request_budget_seconds": Option(seconds(600), "the longest that one request may take; 60"),
     "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
+    **LIMIT_OPTIONS,
 }
 OF_EACH_KIOSK = Pacing(1.0, requests=3)
 
 
 @dataclass(frozen=True)
-class ApiOptions:
+class ApiOptions(LimitOptions):
     origin: httpx.URL
     request_budget_seconds: float = 60.0
     fetch_budget_seconds: float = 1_800.0

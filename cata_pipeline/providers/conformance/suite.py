@@ -253,6 +253,22 @@ class CatalogConformance:
         with pytest.raises(ProviderError, match="not complete after 1 s"):
             self.fetch(pos, fetch_budget_seconds=1)
 
+    def test_the_limits_on_bytes_and_rows_are_options(self, pos: PosServer) -> None:
+        assert {"max_bytes", "max_rows"} <= pos.provider.options.keys()
+
+    def test_a_catalog_of_more_bytes_than_allowed_is_none_although_each_page_is_small(self, pos: PosServer) -> None:
+        pos.sell(*([Sold(f"K-{number}", "x" * 40_000)] for number in range(6)))
+        assert len(self.fetch(pos, max_bytes=1_000_000).items) == 6
+        asked = len(pos.pages_asked_for())
+        with pytest.raises(ProviderError, match="larger than 100000 bytes, the limit of the tenant's option max_bytes"):
+            self.fetch(pos, max_bytes=100_000)
+        assert len(pos.pages_asked_for()) - asked <= 3
+
+    def test_a_catalog_of_more_rows_than_allowed_is_none(self, pos: PosServer) -> None:
+        assert len(self.fetch(pos, max_rows=100).items) == len(CODES)
+        with pytest.raises(ProviderError, match="more than 4 rows, the limit of the tenant's option max_rows"):
+            self.fetch(pos, max_rows=4)
+
     def test_the_options_can_be_kept_as_json(self, pos: PosServer) -> None:
         assert json.loads(json.dumps(pos.options())) == pos.options()
 

@@ -1,0 +1,93 @@
+"""Bounds what one fetch takes from a provider: bytes, after decompression, and rows.
+
+The client of every API and the feed count here, so that no POS can fill the memory of a batch. How much memory the
+limits come to is in docs/operations.md. Time is bounded by the budgets in `http`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from cata_pipeline.errors import ProviderError
+from cata_pipeline.providers.option_checks import Option, whole_number
+
+DEFAULT_BYTES = 256 * 2**20
+DEFAULT_ROWS = 250_000
+_MOST_BYTES = 16 * 2**30
+_MOST_ROWS = 100_000_000
+_NESTED = 2
+
+LIMIT_OPTIONS = {
+    "max_bytes": Option(
+        whole_number(_MOST_BYTES), f"bytes of a whole fetch, unpacked; a larger catalog is an error; {DEFAULT_BYTES}"
+    ),
+    "max_rows": Option(
+        whole_number(_MOST_ROWS), f"rows of a whole fetch, a larger catalog is an error; {DEFAULT_ROWS}"
+    ),
+}
+"""The options that every provider has."""
+
+_NOTHING_TAKEN = "Nothing was taken: find out why the POS sends so much, or raise the option."
+
+
+class Limits(Protocol):
+    """The options by which a tenant bounds the size of a fetch."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of all responses together, after decompression."""
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of all responses together, whatever becomes of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitOptions:
+    """The values of `LIMIT_OPTIONS`, for a provider's options to inherit."""
+
+    max_bytes: int = DEFAULT_BYTES
+    max_rows: int = DEFAULT_ROWS
+
+
+class FetchMeter:
+    """Counts what one fetch has taken. An attempt that is repeated does not count."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._bytes = 0
+        self._rows = 0
+
+    @property
+    def bytes_left(self) -> int:
+        """How many bytes the next response may have."""
+        return self._limits.max_bytes - self._bytes
+
+    def take(self, size: int, rows: int) -> None:
+        """Count a response; raise `ProviderError` where it has too many rows."""
+        self._bytes += size
+        self._rows += rows
+        if self._rows > self._limits.max_rows:
+            raise ProviderError(f"The catalog has {too_many_rows(self._limits)}. {_NOTHING_TAKEN}")
+
+    def refuse_bytes(self) -> ProviderError:
+        """Return the error for a response that is larger than `bytes_left`."""
+        return ProviderError(f"The catalog is {too_many_bytes(self._limits)}. {_NOTHING_TAKEN}")
+
+
+def too_many_bytes(limits: Limits) -> str:
+    """Return the limit and its option, as the end of a sentence about a catalog."""
+    return f"larger than {limits.max_bytes} bytes, the limit of the tenant's option max_bytes"
+
+
+def too_many_rows(limits: Limits) -> str:
+    """Return the limit and its option, as the end of a sentence about a catalog."""
+    return f"more than {limits.max_rows} rows, the limit of the tenant's option max_rows"
+
+
+def rows_in(body: object, depth: int = _NESTED) -> int:
+    """How many rows a response has: the elements of its lists, of those in its objects too."""
+    if isinstance(body, list):
+        return len(body)
+    if not isinstance(body, dict) or not depth:
+        return 0
+    return sum(rows_in(part, depth - 1) for part in body.values())
