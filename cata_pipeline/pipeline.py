@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from cata_pipeline.batch import each_served
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
 from cata_pipeline.concealment import Concealed
+from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.control.database import ControlDatabaseError, open_control_database
 from cata_pipeline.errors import UNFORESEEN, CataError, TenantError, UsageError, disk_full
 from cata_pipeline.images.breaker import HostBreakers
@@ -137,12 +138,13 @@ class Pipeline:
 
         `stop` ends it before its next step; a transaction that has begun is not disturbed.
         """
-        started, began, stop = datetime.now(UTC), time.monotonic(), stop or Stop()
+        began, stop = time.monotonic(), stop or Stop()
         outcome, concealed = SyncOutcome(tenant_id), self._concealed()
         try:
             tenant = self.registry.tenant(tenant_id)
             with tenant_lock(self.control, tenant_id, "sync", run_id, wait_seconds=lock_wait_seconds) as lock:
                 stop.check()
+                started = ControlClock(self.control).now()
                 for outcome in self._steps(tenant, order, run_id, lock, stop, concealed):  # noqa: B007 keeps the furthest step
                     pass
                 if outcome.report and not order.dry_run:
@@ -226,7 +228,7 @@ class Pipeline:
         database = self.tenant_database(self.registry.tenant(tenant_id))
         engine = tenant_engine(database.url)
         tenant, ledger = TenantImages(engine, database.mapping), Ledger(self.control, tenant_id)
-        return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, datetime.now(UTC))
+        return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, ControlClock(self.control).now())
 
     def sample(self, tenant_id: str) -> Sample:
         """What the first page of a tenant's POS maps to; writes nothing. Raises `TenantError` or `UsageError`."""
@@ -290,7 +292,7 @@ class Pipeline:
         provider = provider_named(tenant.provider)
         secrets = self._secrets(tenant, provider, run_id, concealed)
         catalog = provider.fetch(tenant.options, secrets, self.policy)
-        return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id, now=datetime.now(UTC))
+        return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id)
 
     def _concealed(self) -> Concealed:
         """What no message about a tenant may tell; its own secrets are added as they are met."""

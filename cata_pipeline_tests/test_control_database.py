@@ -138,6 +138,24 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows
     assert revisions(engine) == [HEAD]
 
 
+def test_snapshots_of_an_older_version_are_numbered_by_their_times_and_new_ones_follow(empty: URL) -> None:
+    engine = database._engine(empty)
+    record = sa.text(
+        "INSERT INTO snapshots (id, tenant_id, provider, path, items, rejected, duplicates, bytes, content_hash, run_id,"
+        " fetched_at) VALUES (:id, 'kopi', 'iseller', :id, 1, 0, 0, 1, 'x', 'r', :fetched_at)"
+    )
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+        for id_, fetched_at in (("second", "2026-02-02"), ("first", "2026-01-01")):
+            connection.execute(record, {"id": id_, "fetched_at": fetched_at})
+    with open_control_database(empty).begin() as connection:
+        connection.execute(record, {"id": "third", "fetched_at": "2025-01-01"})
+        ids = connection.scalars(sa.text("SELECT id FROM snapshots ORDER BY number"))
+        assert list(ids) == ["first", "second", "third"]
+
+
 def test_reasons_of_runs_are_added_without_writing_the_table_anew_and_older_code_still_records_its_runs(
     empty: URL,
 ) -> None:

@@ -29,6 +29,7 @@ from cata_pipeline.catalog.model import (
     VariantOption,
 )
 from cata_pipeline.control import schema
+from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.errors import UsageError
 
 _CHUNK = 10_000  # items turned into Arrow at a time: bounds the Python objects alive at once
@@ -147,11 +148,15 @@ class SnapshotStore:
         self._bucket = bucket
         self._control = control
 
-    def save(self, tenant_id: str, provider: str, catalog: Catalog, *, run_id: str, now: datetime) -> Snapshot:
+    def save(
+        self, tenant_id: str, provider: str, catalog: Catalog, *, run_id: str, now: datetime | None = None
+    ) -> Snapshot:
         """Store a complete catalog, then record it; a crash in between leaves an object nothing refers to.
 
-        Raises `StorageError` when the bucket does not take it.
+        It is fetched `now`, by the clock of the control database unless a time is given. Raises `StorageError` when the
+        bucket does not take it.
         """
+        now = now or ControlClock(self._control).now()
         table = catalog_table(catalog)
         content_hash = table_hash(table)
         notes = Notes.of(catalog)
@@ -191,14 +196,18 @@ class SnapshotStore:
         return found
 
     def newest(self, tenant_id: str) -> SnapshotRecord:
-        """The newest snapshot of a tenant; raises `UsageError` when it has none yet."""
+        """The snapshot of a tenant that was recorded last; raises `UsageError` when it has none yet.
+
+        Not by `fetched_at`: a snapshot of a machine whose clock was ahead would stay the newest.
+        """
         found = self._select(schema.snapshots.c.tenant_id == tenant_id)
         if found is None:
             raise UsageError(f"Tenant {tenant_id} has no snapshot yet. Run a sync that fetches one first.")
         return found
 
     def _select(self, condition: sa.ColumnElement[bool]) -> SnapshotRecord | None:
-        statement = sa.select(schema.snapshots).where(condition).order_by(schema.snapshots.c.fetched_at.desc()).limit(1)
+        columns = [schema.snapshots.c[name] for name in SnapshotRecord.__dataclass_fields__]
+        statement = sa.select(*columns).where(condition).order_by(schema.snapshots.c.number.desc()).limit(1)
         with self._control.connect() as connection:
             row = connection.execute(statement).mappings().one_or_none()
         return SnapshotRecord(**row) if row else None

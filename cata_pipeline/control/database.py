@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from cata_pipeline.errors import CataError
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision; a test holds it against the migrations folder, so that checking needs no Alembic import."""
 
 _MIGRATION_LOCK = 0x63617461  # any constant that no other program uses in this database

@@ -44,7 +44,8 @@ snapshots = sa.Table(
     sa.Column("content_hash", sa.Text, nullable=False, comment="SHA-256 of the canonical content, hex"),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("fetched_at", sa.TIMESTAMP(timezone=True), nullable=False),
-    sa.Index(None, "tenant_id", "fetched_at"),
+    sa.Column("number", sa.BigInteger, sa.Identity(), nullable=False, comment="the order in which they were recorded"),
+    sa.Index(None, "tenant_id", "number"),
 )
 
 tenant_runs = sa.Table(

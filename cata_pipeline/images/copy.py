@@ -11,13 +11,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 import sqlalchemy as sa
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.buckets import Bucket
+from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.errors import StoppedError
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
@@ -43,10 +44,6 @@ _COUNTED_VERDICTS = {Verdict.WRITTEN: "written_back", Verdict.OVERRIDDEN: "overr
 _BUSY = "somebody else was changing the item all the while; the copy is stored and shown by the next run"
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 def copy_images(  # noqa: PLR0913 what a copy touches, each by its name
     tenant_id: str,
     *,
@@ -55,7 +52,7 @@ def copy_images(  # noqa: PLR0913 what a copy touches, each by its name
     bucket: Bucket,
     policy: AddressPolicy,
     inspector: Inspector,
-    now: Callable[[], datetime] = _utc_now,
+    now: Callable[[], datetime] | None = None,
     limits: CopyLimits | None = None,
     stop: Stop | None = None,
     breakers: HostBreakers | None = None,
@@ -63,14 +60,15 @@ def copy_images(  # noqa: PLR0913 what a copy touches, each by its name
     """Copy every picture of a tenant that is due; blocks, and runs an event loop of its own.
 
     Several tenants may be copied on several threads of one process and share `inspector`; one tenant must not be
-    copied twice at once. `now` returns an aware UTC time. A picture's own failure is counted and kept in the ledger.
+    copied twice at once. `now` returns an aware UTC time, without it the control database's: other machines read the
+    ledger's times. A picture's own failure is counted and kept in the ledger.
     Raises `StorageError` when the bucket, `DatabaseError` when the tenant database does not play along: what was
     written until then stays, and the next copy goes on from there.
 
     `stop` ends it early with a `StoppedError`: hosts are left at once, pictures that arrived are stored, shown and
     settled, and the rest is due as before. Tenants that share `breakers` meet a dead host only once.
     """
-    limits = limits or CopyLimits()
+    limits, now = limits or CopyLimits(), now or ControlClock(control).now
     return _Copy(tenant_id, tenant, Ledger(control, tenant_id), bucket, policy, inspector, now, limits).run(
         stop or Stop(), breakers or HostBreakers(limits)
     )

@@ -5,7 +5,6 @@ One light run looks at all tenants, and evaluates all checks (`fleet_checks`) wi
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -48,10 +47,12 @@ does not answer, and then no tenant is served either.
 @dg.asset(key=FLEET, group_name="fleet", owners=OWNERS, kinds={"postgres"}, description=_TEXT, check_specs=SPECS)
 def fleet_health(context: dg.AssetExecutionContext, pipeline: PipelineResource) -> Iterator[dg.MaterializeResult[None]]:
     """Look at all tenants once; tell it as figures and as checks."""
+    from cata_pipeline.control.clock import ControlClock
     from cata_pipeline.tenants.fleet import fleet_health as look_at_fleet
 
-    now = datetime.now(UTC)
-    health = look_at_fleet(pipeline.control(), now)
+    control = pipeline.control()
+    now = ControlClock(control).now()
+    health = look_at_fleet(control, now)
     metadata = _figures(health) | _runs(context.instance) | {"summary": dg.MetadataValue.md(_summary(health))}
     if found := _found(health):
         metadata["found"] = table(("check", "tenants", "first since (UTC)", "most frequent reason"), found, 100)

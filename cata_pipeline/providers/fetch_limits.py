@@ -10,7 +10,7 @@ from typing import Protocol
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.option_checks import Option, whole_number
 
-DEFAULT_BYTES = 256 * 2**20
+DEFAULT_BYTES = 128 * 2**20
 DEFAULT_ROWS = 250_000
 _MOST_BYTES = 16 * 2**30
 _MOST_ROWS = 100_000_000

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.engine import Engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.control.schema import refresh_tokens as table
 from cata_pipeline.errors import TenantError
 from cata_pipeline.tenants.lock import tenant_lock
@@ -56,8 +57,9 @@ class Chain:
 class TenantToken:
     """One tenant's refresh token, held: nobody else exchanges it meanwhile."""
 
-    def __init__(self, store: "TokenStore", chain: Chain, generation: int, current: str) -> None:
+    def __init__(self, store: "TokenStore", chain: Chain, generation: int, current: str, clock: ControlClock) -> None:
         self._store = store
+        self._clock = clock
         self._chain = chain
         self._generation = generation
         self.current = current
@@ -68,7 +70,7 @@ class TenantToken:
         Done even when the lock was lost meanwhile: the old token is spent, and this one may be all there is.
         """
         self._generation += 1
-        self._store.write(self._chain, self._generation, following, datetime.now(UTC))
+        self._store.write(self._chain, self._generation, following, self._clock.now())
         self.current = following
 
 
@@ -96,7 +98,7 @@ class TokenStore:
         chain = Chain(tenant_id, hashlib.sha256(first.encode()).digest())
         with tenant_lock(self._control, tenant_id, "token", run_id):
             generation, kept = self.kept(chain) or (0, first)
-            yield TenantToken(self, chain, generation, kept)
+            yield TenantToken(self, chain, generation, kept, ControlClock(self._control))
 
     def write(self, chain: Chain, generation: int, token: str, given_at: datetime) -> None:
         """Seal `token` and commit it, unless a newer one of its chain is there.
