@@ -141,8 +141,8 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows
 def test_snapshots_of_an_older_version_are_numbered_by_their_times_and_new_ones_follow(empty: URL) -> None:
     engine = database._engine(empty)
     record = sa.text(
-        "INSERT INTO snapshots (id, tenant_id, provider, path, items, rejected, duplicates, bytes, content_hash, run_id,"
-        " fetched_at) VALUES (:id, 'kopi', 'iseller', :id, 1, 0, 0, 1, 'x', 'r', :fetched_at)"
+        "INSERT INTO snapshots (id, tenant_id, provider, path, items, rejected, duplicates, bytes, content_hash,"
+        " run_id, fetched_at) VALUES (:id, 'kopi', 'iseller', :id, 1, 0, 0, 1, 'x', 'r', :fetched_at)"
     )
     with engine.begin() as connection:
         config = alembic_config()
