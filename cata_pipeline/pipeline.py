@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
+import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -24,7 +25,7 @@ from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
 from cata_pipeline.concealment import Concealed
 from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.control.database import ControlDatabaseError, open_control_database
-from cata_pipeline.errors import UNFORESEEN, CataError, TenantError, UsageError, disk_full
+from cata_pipeline.errors import UNFORESEEN, CataError, StorageError, TenantError, UsageError, disk_full
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
@@ -284,6 +285,7 @@ class Pipeline:
                 bucket=self.snapshot_bucket,
                 allow=order.allow,
                 dry_run=order.dry_run,
+                previous=lambda: self._previous_catalog(snapshot),
                 before_write=before_write,
             )
             yield replace(outcome, report=report)
@@ -293,6 +295,19 @@ class Pipeline:
         secrets = self._secrets(tenant, provider, run_id, concealed)
         catalog = provider.fetch(tenant.options, secrets, self.policy)
         return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id)
+
+    def _previous_catalog(self, snapshot: Snapshot) -> pa.Table | None:
+        """The catalog that was applied last, where it is another than this one and can still be read."""
+        tenant_id = snapshot.record.tenant_id
+        snapshot_id = self.history.applied_last(tenant_id)
+        if snapshot_id is None:
+            return None
+        try:
+            record = self.snapshots.record(tenant_id, snapshot_id)
+            return None if record.content_hash == snapshot.record.content_hash else self.snapshots.load(record).table
+        except (UsageError, StorageError) as error:
+            logger.warning("Tenant %s: modifiers listed again may stay hidden: %s", tenant_id, error)
+            return None
 
     def _concealed(self) -> Concealed:
         """What no message about a tenant may tell; its own secrets are added as they are met."""

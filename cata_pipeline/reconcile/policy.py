@@ -260,6 +260,7 @@ def ownership_markdown() -> str:
         " to Cata and is never touched. A text that the provider may leave out (a description, a category, an image"
         " URL) leaves what is stored where it does not fit its column, or where it is missing and the column takes no"
         " NULL; on insert the database's default stands in. A product that the provider no longer names keeps its row"
-        " and is reported as stale; a child that its present parent no longer lists is hidden."
+        " and is reported as stale; a child that its present parent no longer lists is hidden, and active"
+        " again once it is listed again, unless the provider says otherwise."
     )
     return "\n\n".join([*sections, closing]) + "\n"

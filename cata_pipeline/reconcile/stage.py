@@ -8,7 +8,7 @@ fit costs no row: it is staged as NULL with a mark that keeps the stored value.
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Context, Decimal
 
@@ -107,9 +107,15 @@ class Staged:
     kept: tuple[KeptValue, ...]
 
 
-def stage_tables(catalog: pa.Table, contract: Contract) -> Staged:
-    """Flatten a catalog (rows as `snapshot.SCHEMA`) for the tables of the contract."""
+def stage_tables(
+    catalog: pa.Table, contract: Contract, previous: Callable[[], pa.Table | None] = lambda: None
+) -> Staged:
+    """Flatten a catalog (rows as `snapshot.SCHEMA`) for the tables of the contract.
+
+    `previous` returns the catalog that was applied last; it is called where children omit whether they are active.
+    """
     flat = _flatten(catalog.combine_chunks())
+    _show_listed_again(flat, previous)
     tables: dict[str, StagedTable] = {}
     rejected: list[RejectedRow] = []
     kept: list[KeptValue] = []
@@ -188,6 +194,34 @@ def _flatten(catalog: pa.Table) -> dict[str, pa.Table]:
             }
         ),
     }
+
+
+def _show_listed_again(flat: dict[str, pa.Table], previous: Callable[[], pa.Table | None]) -> None:
+    """Let children be active that omit it, and that the catalog applied last had delisted from the same parent.
+
+    That sync hid them; nothing else would ever show them again.
+    """
+    silent = [table for table in (MODIFIERS, MODIFIER_OPTIONS) if flat[table.name]["is_active"].null_count]
+    if not silent or (applied := previous()) is None:
+        return
+    before = _flatten(applied.combine_chunks())
+    listing = {MODIFIERS.name: before[ITEMS.name].filter(before[ITEMS.name][MODIFIERS.listed_by])}
+    listing[MODIFIER_OPTIONS.name] = before[MODIFIERS.name]
+    for table in silent:
+        assert table.parent is not None
+        rows = flat[table.name]
+        parents = _paths(listing[table.name], table.parent)
+        was_delisted = pc.and_not(
+            pc.is_in(_paths(rows, table.parent), parents),
+            pc.is_in(_paths(rows, table), _paths(before[table.name], table)),
+        )
+        active = pc.if_else(pc.and_(rows["is_active"].is_null(), was_delisted), True, rows["is_active"])
+        flat[table.name] = rows.set_column(rows.schema.get_field_index("is_active"), "is_active", active)
+
+
+def _paths(rows: pa.Table, table: Table) -> pa.Array:
+    """The keys of rows of this table, from the item down, as one text each; NUL is in no code."""
+    return pc.binary_join_element_wise(*(rows[key] for key in table.keys), "\0").combine_chunks()
 
 
 def _children(lists: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -62,7 +62,7 @@ class _Outcome:
     refused: tuple[RejectedRow, ...] = ()
 
 
-def reconcile(
+def reconcile(  # noqa: PLR0913 what a sync touches and who is asked meanwhile, each by its name
     snapshot: Snapshot,
     database: TenantDatabase,
     *,
@@ -70,12 +70,14 @@ def reconcile(
     bucket: Bucket,
     allow: Mapping[str, int],
     dry_run: bool = False,
+    previous: Callable[[], pa.Table | None] = lambda: None,
     before_write: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ReconcileReport:
     """Bring one tenant's tables in step with `snapshot`.
 
-    `bucket` takes the change file (in a dry run, the plan where it is long); `before_write` is called right before each
+    `bucket` takes the change file (in a dry run, the plan where it is long); `previous` returns the catalog applied
+    last, None where there is none or it is the same; `before_write` is called right before each
     transaction and may raise to stop it. Raises `ContractError`, `GuardRefusedError` or `DatabaseError`, which say
     whether anything was written. A file that cannot be stored is a warning in the report: the rows are right by then.
     """
@@ -85,7 +87,7 @@ def reconcile(
     with _no_lost_race(), open_session(database.url, run_id) as session:
         names = [database.mapping.table(table.name) for table in TABLES]
         contract = bind(session.contract(names), database.mapping)
-        staged = stage_tables(snapshot.table, contract)
+        staged = stage_tables(snapshot.table, contract, previous)
         rejected = record.rejected + sum(row.is_item for row in staged.rejected)
         session.stage(_in_use(contract, staged, session), staged.tables)
         counts = session.plan(received=record.received, rejected=rejected)

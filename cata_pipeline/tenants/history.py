@@ -122,6 +122,18 @@ class History:
             rows = connection.execute(_NEWEST, {"tenants": list(tenant_ids)}).mappings().all()
         return {(row["tenant_id"], row["kind"]): TenantRun(**row) for row in rows}
 
+    def applied_last(self, tenant_id: str) -> str | None:
+        """The id of the snapshot that a tenant's newest successful sync applied; None where there is none."""
+        statement = (
+            sa.select(tenant_runs.c.snapshot_id)
+            .where(tenant_runs.c.tenant_id == tenant_id, tenant_runs.c.kind == "sync")
+            .where(tenant_runs.c.error.is_(None), sa.text("counts <> '{}'"))
+            .order_by(tenant_runs.c.finished_at.desc())
+            .limit(1)
+        )
+        with self._control.connect() as connection:
+            return connection.scalar(statement)
+
     def syncs_with_changes(self, tenant_id: str) -> Iterator[TenantRun]:
         """The syncs of a tenant that left a change file, newest first."""
         columns = [tenant_runs.c[name] for name in TenantRun.__dataclass_fields__]
