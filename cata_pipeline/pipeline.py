@@ -175,7 +175,7 @@ class Pipeline:
         try:
             tenant = self.registry.tenant(tenant_id)
             database = self.tenant_database(tenant)
-            engine = tenant_engine(database.url)
+            engine = tenant_engine(database.url, run_id)
             with tenant_lock(self.control, tenant_id, "images", run_id, wait_seconds=lock_wait_seconds):
                 stop.check()
                 result = copy_images(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import DatabaseError
+from cata_pipeline.tenants.encryption import warn_if_unencrypted
 
 CONNECT_SECONDS = 10
 _SILENCE_SECONDS = 660.0
@@ -60,12 +61,12 @@ def postgresql_keywords() -> dict[str, Any]:
 
 
 def connect_mysql(url: URL, **changes: Any) -> Any:
-    """A PyMySQL connection; `changes` replace what SQLAlchemy would pass for this URL."""
-    import pymysql
+    """A PyMySQL connection that sends no file; `changes` replace what SQLAlchemy would pass for this URL."""
+    from cata_pipeline.tenants.mysql_client import MysqlConnection
 
     _, options = url.get_dialect()().create_connect_args(url)
     timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": CONNECT_SECONDS, "write_timeout": _SEND_SECONDS}
-    connection = pymysql.connect(**{**options, **timeouts, **changes})
+    connection = MysqlConnection(**{**options, **timeouts, **changes})
     # There is one limit for the greeting and for every statement, and only this separates them.
     connection._read_timeout = _SILENCE_SECONDS  # noqa: SLF001
     try:
@@ -105,8 +106,12 @@ def _log_rows(cursor: Any, variables: dict[str, str]) -> None:
         ) from error
 
 
-def tenant_engine(url: URL) -> sa.Engine:
-    """An engine of a tenant database; every connection is its own."""
+def tenant_engine(url: URL, run_id: str = "") -> sa.Engine:
+    """An engine of a tenant database for one run; every connection is its own."""
+    options: dict[str, Any] = {"poolclass": sa.NullPool, "hide_parameters": True}
     if url.get_backend_name() == "mysql":
-        return sa.create_engine(url, creator=lambda: connect_mysql(url), poolclass=sa.NullPool, hide_parameters=True)
-    return sa.create_engine(url, connect_args=postgresql_keywords(), poolclass=sa.NullPool, hide_parameters=True)
+        engine = sa.create_engine(url, creator=lambda: connect_mysql(url), **options)
+    else:
+        engine = sa.create_engine(url, connect_args=postgresql_keywords(), **options)
+    sa.event.listen(engine, "connect", lambda connection, _: warn_if_unencrypted(connection, run_id))
+    return engine

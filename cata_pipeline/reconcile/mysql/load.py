@@ -5,8 +5,8 @@ every byte across. Which table is loaded, and from what, is not decided here.
 """
 
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,14 @@ _LARGEST_STATEMENT = 4_000_000
 
 
 def load_file_statement(table: str, columns: Sequence[str]) -> str:
-    """Loads what `write_load_file` wrote; one parameter, the path."""
+    """Loads what `write_load_file` wrote; one parameter, the name of the stream."""
     names = ", ".join(f"`{column}`" for column in columns)
     return f"""
         LOAD DATA LOCAL INFILE %s INTO TABLE {table} CHARACTER SET utf8mb4
         FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({names})"""
 
 
-def write_load_file(rows: pa.Table, file: "tempfile._TemporaryFileWrapper[bytes]") -> None:
+def write_load_file(rows: pa.Table, file: IO[bytes]) -> None:
     """Write tab separated lines, in the form of LOAD DATA's defaults."""
     marks = [_occurring(column, _FILE_MARKS) for column in rows.columns]
     for batch in rows.to_batches(max_chunksize=_BATCH_ROWS):

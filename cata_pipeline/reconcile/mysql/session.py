@@ -43,6 +43,7 @@ from cata_pipeline.reconcile.session import (
 )
 from cata_pipeline.reconcile.stage import RejectedRow, StagedTable, beyond_basic_plane, folded_rivals
 from cata_pipeline.tenants.connections import connect_mysql, mysql_connection_hint
+from cata_pipeline.tenants.encryption import warn_if_unencrypted
 
 _LOCK_NOWAIT = 3572  # MySQL's own answer to NOWAIT; MariaDB calls it a lock wait timeout
 _LOST_RACES = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT, _LOCK_NOWAIT})
@@ -99,6 +100,7 @@ class MysqlSession(EngineSession[TableStatements]):
                 f" {mysql_connection_hint(error)}"
             ) from error
         try:
+            warn_if_unencrypted(self._connection, self._run_id)
             self._begin()
         except BaseException:
             self._connection.close()
@@ -336,9 +338,11 @@ class MysqlSession(EngineSession[TableStatements]):
             yield from self._lines.made(table.bound, table.staged, self._inserted(table))
 
     def _load_file(self, stage: str, rows: pa.Table) -> None:
-        with tempfile.NamedTemporaryFile(prefix="cata-stage-") as file:
+        with tempfile.TemporaryFile() as file:
             write_load_file(rows, file)
-            loaded = self._execute(load_file_statement(stage, rows.column_names), [file.name])
+            file.seek(0)
+            with self._connection.sending(file) as name:
+                loaded = self._execute(load_file_statement(stage, rows.column_names), [name])
         # LOCAL turns errors into warnings: a text that was cut must not go on as if it were the provider's. They are
         # counted even where the server keeps none of them.
         warnings = self._rows("SHOW WARNINGS LIMIT 1")

@@ -44,6 +44,7 @@ from cata_pipeline.reconcile.session import (
 )
 from cata_pipeline.reconcile.stage import RejectedRow, StagedTable
 from cata_pipeline.tenants.connections import postgresql_keywords
+from cata_pipeline.tenants.encryption import warn_if_unencrypted
 
 _LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
 
@@ -129,6 +130,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
         self._connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         self._connection.read_only = False
         try:
+            warn_if_unencrypted(self._connection, self._run_id)
             self._begin()
         except BaseException:
             self._connection.close()
