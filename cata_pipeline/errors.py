@@ -9,6 +9,7 @@
         ├── GuardRefusedError  the plan is implausible; nothing was written
         ├── TenantBusyError    another run holds the tenant
         ├── StorageError       the bucket did not take or return an object
+        ├── DatabaseOwnerError the tenant database belongs to another tenant, or is another one than before
         ├── StoppedError       the run was ended while the tenant was being served
         └── DatabaseError      the tenant database refused or could not be reached
 
@@ -22,6 +23,8 @@ is never changed.
 
 import errno
 from typing import ClassVar
+
+from cata_pipeline.foreign_text import printable
 
 UNFORESEEN = "unforeseen"
 """The word of an error that is none of these."""
@@ -44,6 +47,9 @@ class CataError(Exception):
     """Something went wrong that an operator can understand and act on."""
 
     kind: ClassVar[str] = "other"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class SettingsError(CataError):
@@ -99,6 +105,12 @@ class StorageError(TenantError):
     """The bucket did not take or return an object."""
 
     kind = "storage"
+
+
+class DatabaseOwnerError(TenantError):
+    """The URL of the tenant leads to the table of another tenant, or away from its own; nothing was written."""
+
+    kind = "owner"
 
 
 class StoppedError(TenantError):

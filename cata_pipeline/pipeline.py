@@ -9,6 +9,7 @@ import logging
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +27,7 @@ from cata_pipeline.concealment import Concealed
 from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.control.database import ControlDatabaseError, open_control_database
 from cata_pipeline.errors import UNFORESEEN, CataError, StorageError, TenantError, UsageError, disk_full
+from cata_pipeline.foreign_text import one_line, printable
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.inspection import Inspector
@@ -40,15 +42,16 @@ from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import SAMPLE, Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
-from cata_pipeline.settings import Settings, parse_tenant_database_url
+from cata_pipeline.settings import Settings, database_name_problem, parse_tenant_database_url, shown
 from cata_pipeline.stopping import Stop
 from cata_pipeline.tenants import credentials
 from cata_pipeline.tenants.connections import tenant_engine
+from cata_pipeline.tenants.database_owners import DatabaseOwners
 from cata_pipeline.tenants.history import EndedRun, History, TenantRun
 from cata_pipeline.tenants.lock import WAIT_SECONDS, TenantLock, tenant_lock
 from cata_pipeline.tenants.mapping import SAME_NAMES, TenantDatabase, read_mapping
 from cata_pipeline.tenants.model import Tenant
-from cata_pipeline.tenants.registry import Registry
+from cata_pipeline.tenants.registry import ImportOutcome, Registry
 from cata_pipeline.tenants.stale import StaleItems
 from cata_pipeline.tenants.tokens import TokenStore
 
@@ -82,6 +85,11 @@ class Pipeline:
         return Registry(self.control)
 
     @cached_property
+    def database_owners(self) -> DatabaseOwners:
+        """Which tenant owns which table."""
+        return DatabaseOwners(self.control)
+
+    @cached_property
     def history(self) -> History:
         """What runs did."""
         return History(self.control)
@@ -113,7 +121,8 @@ class Pipeline:
 
     def tenant_database(self, tenant: Tenant) -> TenantDatabase:
         """A tenant's database: its own, or the template's."""
-        return TenantDatabase(self._tenant_database_url(tenant), self._mapping)
+        url = self._tenant_database_url(tenant)
+        return TenantDatabase(url, self._mapping, self.database_owners.of(tenant.id, shown(url)))
 
     def _tenant_database_url(self, tenant: Tenant) -> URL:
         if tenant.database_url is None:
@@ -125,6 +134,23 @@ class Pipeline:
             return parse_tenant_database_url(text)
         except ValueError as error:
             raise UsageError(f"The database_url of tenant {tenant.id} {error}") from None
+
+    def import_tenants(self, tenants: Sequence[Tenant]) -> ImportOutcome:
+        """Add or change tenants, after a check of the databases that they would get; all or nothing.
+
+        Raises `UsageError` that lists every tenant whose database cannot be its own; a reference is checked later.
+        """
+        problems = []
+        for tenant in tenants:
+            if tenant.database_url is not None and credentials.is_reference(tenant.database_url):
+                continue
+            if problem := database_name_problem(self._tenant_database_url(tenant)):
+                problems.append(f"Tenant {tenant.id}: {problem}.")
+        if problems:
+            raise UsageError(
+                "\n".join([*problems, "Nothing was imported. Give these tenants a shorter id, or a database_url."])
+            )
+        return self.registry.import_tenants(tenants)
 
     def sync(
         self,
@@ -180,7 +206,7 @@ class Pipeline:
                 stop.check()
                 result = copy_images(
                     tenant_id,
-                    tenant=TenantImages(engine, database.mapping),
+                    tenant=TenantImages(engine, database.mapping, owner=database.owner),
                     control=self.control,
                     bucket=self.image_bucket,
                     policy=self.policy,
@@ -230,6 +256,22 @@ class Pipeline:
         engine = tenant_engine(database.url)
         tenant, ledger = TenantImages(engine, database.mapping), Ledger(self.control, tenant_id)
         return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, ControlClock(self.control).now())
+
+    def claim_database(self, tenant_id: str, *, former: str | None = None, only_server: bool = False) -> bool:
+        """Give the items table that a tenant's URL leads to, to this tenant; returns whether that changed anything.
+
+        It may be nobody's, or of the tenant `former`, whose runs are waited for. With `only_server` nothing but the
+        server of a table on record may differ. Raises `TenantError` or `UsageError`.
+        """
+        database = self.tenant_database(self.registry.tenant(tenant_id))
+        images = TenantImages(tenant_engine(database.url), database.mapping)
+        with ExitStack() as locks:
+            for busy in dict.fromkeys([tenant_id, *([former] if former else [])]):
+                for purpose in ("sync", "images"):
+                    locks.enter_context(tenant_lock(self.control, busy, purpose, "tenants claim"))
+            return self.database_owners.move(
+                tenant_id, images.identity(), shown(database.url), former=former, only_server=only_server
+            )
 
     def sample(self, tenant_id: str) -> Sample:
         """What the first page of a tenant's POS maps to; writes nothing. Raises `TenantError` or `UsageError`."""
@@ -382,12 +424,13 @@ def _explain(tenant_id: str, error: Exception, concealed: Concealed) -> str:
     if isinstance(error, CataError):
         return concealed.without(str(error))
     if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
-        reason = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip().partition("\n")[0]
-        return f"The control database went away: {reason.rstrip('.')}. Check that it runs, then start again."
+        told = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip()
+        reason = one_line(told.partition("\n")[0]).rstrip(".")
+        return f"The control database went away: {reason}. Check that it runs, then start again."
     if full := disk_full(error):
         return full
     # As text: an exception nobody foresaw may quote whatever it stumbled over.
-    trace = concealed.without("".join(traceback.format_exception(error)).rstrip())
+    trace = printable(concealed.without("".join(traceback.format_exception(error)).rstrip()))
     logger.error("Tenant %s failed in a way nobody foresaw\n%s", tenant_id, trace)
     return (
         f"Unexpected {type(error).__name__}; the log of this run has the trace. Nothing else of the batch is affected."

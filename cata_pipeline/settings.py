@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -23,10 +23,24 @@ from cata_pipeline.errors import SettingsError
 Value = TypeVar("Value")
 
 CONTROL_DRIVER = "postgresql+psycopg"
+DAGSTER_DRIVER = "postgresql+psycopg2"
 TENANT_DRIVERS = ("postgresql+psycopg", "mysql+pymysql")
 DEFAULT_TIMEZONE = "Asia/Jakarta"
 _KEY_BYTES = 32
-_SECRET_PARAMETERS = {"password", "passfile", "sslpassword"}  # messages show what follows the question mark
+_REFUSED_PARAMETERS = frozenset(
+    {
+        *("password", "passwd", "passfile", "sslpassword", "ssl_key_password"),
+        *("sslkey", "service", "servicefile", "read_default_file", "read_default_group"),
+    }
+)
+"""Parameters that hold secrets, or name a file that may hold them or lead elsewhere; drivers quote them in errors."""
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
+_POSTGRESQL_NAME_BYTES = 63
+_MYSQL_NAME_CHARACTERS = 64
+_SYSTEM_DATABASES = {
+    "postgresql": {"postgres", "template0", "template1"},
+    "mysql": {"mysql", "sys", "information_schema", "performance_schema"},
+}
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -204,11 +218,59 @@ def _database_url(text: str, drivers: tuple[str, ...]) -> URL:
         raise ValueError(f"is not a database URL; expected {expected}user:password@host/database.") from None
     if url.drivername not in drivers:
         raise ValueError(f"starts with {url.drivername}://; expected {expected}.")
-    if secret := sorted(_SECRET_PARAMETERS & url.query.keys()):
-        raise ValueError(f"has {', '.join(secret)} after the question mark; expected user:password@ before the host.")
+    if refused := sorted(_REFUSED_PARAMETERS & {name.lower() for name in url.query}):
+        raise ValueError(f"has {', '.join(refused)} after the question mark; expected user:password@ before the host.")
+    if text.count("@") > 1 or not all(map(_is_host, _hosts(url))):
+        raise ValueError(
+            "has a host that cannot be one (not shown, as it may be part of the password); expected a host name or an"
+            " address, and in user and password %40 for @, %2F for / and %3A for :."
+        )
     if not url.database:
         raise ValueError("names no database; expected one after the host, as in …@host/database.")
     return url
+
+
+def _hosts(url: URL) -> Iterator[str]:
+    """Every host that a driver would connect to."""
+    if url.host is not None:
+        yield url.host
+    for name in ("host", "hostaddr"):
+        for value in url.normalized_query.get(name, ()):
+            # libpq takes several, and folders of sockets; `host:port` is SQLAlchemy's own.
+            yield from (host for host in value.split(",") if not host.startswith("/"))
+
+
+def _is_host(text: str) -> bool:
+    host, _, port = text.partition(":")
+    if _HOST.fullmatch(host) and (not port or port.isdecimal()):
+        return True
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def shown(url: URL) -> str:
+    """A database URL fit for a message: no user, no password, no parameters."""
+    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database}"
+
+
+def database_name_problem(url: URL) -> str | None:
+    """Why a tenant cannot have a database of this name to itself; None where it can."""
+    engine, name = url.get_backend_name(), url.database or ""
+    if name.lower() in _SYSTEM_DATABASES[engine]:
+        return f"the database {name} is the server's own"
+    if engine == "postgresql" and (size := len(name.encode())) > _POSTGRESQL_NAME_BYTES:
+        return f"the database name has {size} bytes, and PostgreSQL cuts it after {_POSTGRESQL_NAME_BYTES}"
+    if engine == "mysql" and len(name) > _MYSQL_NAME_CHARACTERS:
+        return f"the database name has {len(name)} characters, and MySQL allows {_MYSQL_NAME_CHARACTERS}"
+    return None
+
+
+def parse_dagster_url(text: str) -> URL:
+    """The URL of Dagster's storage; raises `ValueError` with a sentence that does not repeat the URL."""
+    return _database_url(text, (DAGSTER_DRIVER,))
 
 
 def _control_url(text: str) -> URL:
@@ -249,16 +311,22 @@ def _bucket(text: str) -> str:
 
 def _http_origin(text: str) -> str:
     parts = urlsplit(text if "://" in text else f"http://{text}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.username:
+    if parts.scheme not in {"http", "https"} or not _is_plain(parts.netloc) or parts.path.strip("/"):
         raise ValueError("is not the origin of a storage emulator; expected http://host:port.")
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def _base_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+    if parts.scheme not in {"http", "https"} or not _is_plain(parts.netloc) or parts.query:
         raise ValueError("is not a base URL; expected https://host/path/.")
     return text if text.endswith("/") else f"{text}/"
+
+
+def _is_plain(netloc: str) -> bool:
+    """Whether it is a host and perhaps a port: nothing that could be a user or a password."""
+    host, colon, port = netloc.rpartition(":") if not netloc.endswith("]") else (netloc, "", "")
+    return _is_host(host if colon else netloc) and (not colon or port.isdecimal())
 
 
 def _webhook(text: str) -> str:

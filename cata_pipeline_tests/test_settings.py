@@ -7,7 +7,15 @@ import pytest
 from cryptography.fernet import Fernet
 
 from cata_pipeline.errors import SettingsError
-from cata_pipeline.settings import Endpoint, Settings, feed_folder, parse_tenant_database_url, resync_timezone
+from cata_pipeline.settings import (
+    Endpoint,
+    Settings,
+    database_name_problem,
+    feed_folder,
+    parse_dagster_url,
+    parse_tenant_database_url,
+    resync_timezone,
+)
 
 SECRET = "hunter2-hunter2"
 COMPLETE = {
@@ -329,8 +337,11 @@ def test_the_time_zone_of_the_schedule_never_stops_the_definitions(environ: dict
     assert resync_timezone(environ) == expected
 
 
-@pytest.mark.parametrize("parameter", ["password", "passfile", "sslpassword"])
-def test_a_secret_after_the_question_mark_is_refused_because_messages_show_that_part(parameter: str) -> None:
+@pytest.mark.parametrize(
+    "parameter",
+    ["password", "passwd", "passfile", "sslpassword", "ssl_key_password", "sslkey", "service", "read_default_file"],
+)
+def test_a_parameter_that_holds_or_leads_to_a_secret_is_refused(parameter: str) -> None:
     url = f"postgresql+psycopg://cata@db/cata?{parameter}={SECRET}"
     assert problems(CATA_DATABASE_URL=url) == [
         f"CATA_DATABASE_URL has {parameter} after the question mark; expected user:password@ before the host."
@@ -347,3 +358,59 @@ def test_a_folder_for_feeds_is_one_that_is_there(tmp_path: Path) -> None:
         assert problems(CATA_FEED_FOLDER=wrong) == [told]
         with pytest.raises(SettingsError, match="CATA_FEED_FOLDER is"):
             feed_folder({"CATA_FEED_FOLDER": wrong})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+psycopg://cata:start@{SECRET}@db/cata",
+        f"postgresql+psycopg://cata:start@{SECRET}/more@db/cata",
+        f"postgresql+psycopg://cata:start@{SECRET}?more@db/cata",
+        f"postgresql+psycopg://cata:start/{SECRET}@more@db/cata",
+        f"postgresql+psycopg://cata@{SECRET}!db/cata",
+        f"postgresql+psycopg://cata@db/cata?host={SECRET}%40db",
+    ],
+)
+def test_a_host_that_may_be_part_of_a_password_is_refused_and_not_shown(url: str) -> None:
+    [control] = problems(CATA_DATABASE_URL=url)
+    [template] = problems(CATA_TENANT_DATABASE_URL=url.replace("/cata", "/{tenant}"))
+    with pytest.raises(ValueError, match="expected a host name") as tenant:
+        parse_tenant_database_url(url)
+    with pytest.raises(ValueError, match="expected a host name") as dagster:
+        parse_dagster_url(url.replace("psycopg", "psycopg2"))
+    for text in (control, template, str(tenant.value), str(dagster.value)):
+        assert "%40 for @" in text
+        assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["db", "db-1.example.:5432", "127.0.0.1", "[::1]:5432", "", "p%40ss:w%2Frd@db"],
+)
+def test_ordinary_hosts_and_escaped_passwords_are_accepted(place: str) -> None:
+    for query in ("", "?host=/run/postgresql", "?host=a,b&port=1,2"):
+        assert parse_tenant_database_url(f"postgresql+psycopg://{place}/shop{query}").database == "shop"
+
+
+@pytest.mark.parametrize("name", ["CATA_DAGSTER_URL", "CATA_IMAGE_BASE_URL", "STORAGE_EMULATOR_HOST"])
+@pytest.mark.parametrize("url", [f"https://:{SECRET}@host/", f"https://user:p@{SECRET}@host/", f"https://{SECRET}!/"])
+def test_a_web_address_with_credentials_is_refused_and_not_shown(name: str, url: str) -> None:
+    [text] = problems(**{name: url})
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (f"postgresql+psycopg://db/{'x' * 63}", None),
+        (f"postgresql+psycopg://db/{'x' * 64}", "has 64 bytes, and PostgreSQL cuts it after 63"),
+        (f"mysql+pymysql://db/{'x' * 64}", None),
+        (f"mysql+pymysql://db/{'x' * 65}", "has 65 characters, and MySQL allows 64"),
+        ("postgresql+psycopg://db/postgres", "the server's own"),
+        ("mysql+pymysql://db/mysql", "the server's own"),
+        ("postgresql+psycopg://db/mysql", None),
+    ],
+)
+def test_a_database_name_that_cannot_be_a_tenants_own_is_known(url: str, problem: str | None) -> None:
+    found = database_name_problem(parse_tenant_database_url(url))
+    assert (found is None) if problem is None else (problem in str(found))

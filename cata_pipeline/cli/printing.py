@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from cata_pipeline.cli.streams import drawing_console, printable
+from cata_pipeline.cli.streams import drawing_console
+from cata_pipeline.foreign_text import printable
 
 
 def print_json(value: Mapping[str, Any]) -> None:

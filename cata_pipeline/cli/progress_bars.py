@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cata_pipeline.cli.streams import printable
+from cata_pipeline.foreign_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

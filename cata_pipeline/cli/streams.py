@@ -1,52 +1,24 @@
 """Standard output and standard error while this program runs: what reaches a terminal, what a failing write means.
 
-Names, item codes and reasons come from merchants and from POS providers. A control character among them would clear or
-recolour an operator's terminal, a format character would reorder the line (U+202E) or hide in it (U+200B). Both streams
-escape them, so that no command, log line or trace has to remember. What is printed belongs to `printing` and to the
-commands.
+Names, item codes and reasons come from merchants and from POS providers. Both streams escape their invisible
+characters (`foreign_text`), so that no command, log line or trace has to remember. What is printed belongs to
+`printing` and to the commands.
 """
 
 import errno
 import io
-import re
 import sys
-import unicodedata
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from cata_pipeline.errors import CataError
+from cata_pipeline.foreign_text import drawable, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_IGNORABLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
-)
-"""Characters of other categories that draw nothing: Unicode's Default_Ignorable_Code_Point."""
-_NOT_PLAIN = re.compile(r"[^\n -~]")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-
 
 class OutputError(CataError):
     """Standard output cannot be written, so the caller lacks the result."""
-
-
-def printable(text: str, escape: Callable[[str], str] = ascii) -> str:
-    r"""Return `text` with each control, format and invisible character but the line break as an escape, such as \u202e.
-
-    `escape` returns a character's escape between two quotation marks.
-    """
-    return _escaped(_NOT_PLAIN, text, escape)
-
-
-def _escaped(suspects: re.Pattern[str], text: str, escape: Callable[[str], str] = ascii) -> str:
-    def shown(suspect: re.Match[str]) -> str:
-        character = suspect[0]
-        unseen = unicodedata.category(character) in _UNSEEN or _IGNORABLE.match(character)
-        return escape(character)[1:-1] if unseen else character
-
-    return suspects.sub(shown, text)
 
 
 def install_streams() -> None:
@@ -137,5 +109,5 @@ class _Drawing:
 
     def write(self, text: str) -> int:
         """Write `text`, its format and invisible characters escaped."""
-        self._stream.pass_on(_escaped(_NOT_ASCII, text))
+        self._stream.pass_on(drawable(text))
         return len(text)

@@ -13,8 +13,9 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from cata_pipeline.errors import CataError
+from cata_pipeline.foreign_text import one_line
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision; a test holds it against the migrations folder, so that checking needs no Alembic import."""
 
 _MIGRATION_LOCK = 0x63617461  # any constant that no other program uses in this database
@@ -56,7 +57,7 @@ def _migrated_engine(url: URL) -> Engine:
             _migrate(connection)
     except OperationalError as error:
         raise ControlDatabaseError(
-            f"The control database {url.render_as_string(hide_password=True)} cannot be reached: {_first_line(error)}."
+            f"The control database {url.set(query={}).render_as_string(hide_password=True)} cannot be reached: {_first_line(error)}."
             " Check CATA_DATABASE_URL and that the server runs."
         ) from error
     return engine
@@ -100,4 +101,4 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _first_line(error: OperationalError) -> str:
-    return str(error.orig).strip().splitlines()[0].rstrip(".")
+    return one_line(str(error.orig).strip().partition("\n")[0]).rstrip(".")

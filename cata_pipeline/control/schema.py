@@ -30,6 +30,18 @@ tenants = sa.Table(
     sa.Column("served_since", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
 )
 
+tenant_databases = sa.Table(
+    "tenant_databases",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("server", sa.Text, nullable=False, comment="the server's own identity, never an address of ours"),
+    sa.Column("database", sa.Text, nullable=False),
+    sa.Column("items_table", sa.Text, nullable=False, comment="with its schema on PostgreSQL"),
+    sa.Column("shown", sa.Text, nullable=False, comment="the URL as messages show it, without credentials"),
+    sa.Column("claimed_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
+    sa.UniqueConstraint("server", "database", "items_table", name="uq_tenant_databases_server"),
+)
+
 snapshots = sa.Table(
     "snapshots",
     metadata,

@@ -17,7 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cata_pipeline.errors import DatabaseError
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack, judge
+from cata_pipeline.tenants.database_identity import DatabaseIdentity, read_identity
+from cata_pipeline.tenants.database_owners import TenantClaim
 from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 
 _log = logging.getLogger(__name__)
@@ -66,11 +69,16 @@ class TenantImages:
     """A tenant's `items`, as far as pictures go; every method may raise `DatabaseError`.
 
     `engine` is one of PostgreSQL, MySQL 8 or MariaDB 10.6+; `mapping` says what it calls our tables and columns;
-    `sleep` takes seconds.
+    `owner` knows whose the table is; `sleep` takes seconds.
     """
 
     def __init__(
-        self, engine: sa.Engine, mapping: SchemaMapping = SAME_NAMES, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        engine: sa.Engine,
+        mapping: SchemaMapping = SAME_NAMES,
+        *,
+        owner: TenantClaim | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if engine.dialect.name not in _ENGINES:
             raise DatabaseError(
@@ -78,11 +86,20 @@ class TenantImages:
             )
         self._own = _ENGINES[engine.dialect.name]
         self._engine = engine.execution_options(isolation_level="READ COMMITTED", postgresql_readonly=False)
+        self._owner = owner
         self._sleep = sleep
         columns: list[sa.ColumnClause[Any]] = [sa.column(mapping.column("items", name)) for name in _COLUMNS]
         self._items = sa.table(mapping.table("items"), *columns)
         self._code, self._url, self._shown = columns
         self._exact_code = self._own.exact(self._code)
+
+    def identity(self) -> DatabaseIdentity:
+        """Which table of which server this really is."""
+        try:
+            with self._engine.connect() as connection:
+                return self._identity(connection)
+        except DBAPIError as error:
+            raise self._refused("identify its server", error) from error
 
     def pictured(self, url_characters: int, page_items: int) -> Iterator[Sequence[PicturedItem]]:
         """All items with a non-empty `external_image_url`, in pages, by the bytes of their codes.
@@ -98,6 +115,8 @@ class TenantImages:
         )
         try:
             with self._engine.connect() as connection:
+                if self._owner:
+                    self._owner.verify(self._identity(connection))
                 rows = connection.execute(statement, execution_options={"yield_per": page_items})
                 for page in rows.partitions(page_items):
                     items = [PicturedItem(*row) for row in page]
@@ -147,6 +166,8 @@ class TenantImages:
         try:
             with self._engine.begin() as connection:
                 connection.execute(self._own.settings)
+                if self._owner:
+                    self._owner.claim(self._identity(connection))
                 verdicts = _judged(wishes, self._rows(connection, wishes))
                 hopeful = {code: wishes[code] for code, verdict in verdicts.items() if verdict is Verdict.WRITTEN}
                 free = self._rows(connection, hopeful, lock=True)
@@ -160,6 +181,12 @@ class TenantImages:
             if error.orig is None or self._own.code_of(error.orig) not in self._own.contention:
                 raise self._refused(f"write the paths of {len(wishes)} pictures", error) from error
             return dict.fromkeys(wishes, Verdict.BUSY)
+
+    def _identity(self, connection: sa.Connection) -> DatabaseIdentity:
+        def rows(statement: str, parameters: list[Any]) -> Sequence[Any]:
+            return connection.exec_driver_sql(statement, tuple(parameters)).all()
+
+        return read_identity(rows, self._engine.dialect.name, self._items.name)
 
     def _rows(self, connection: sa.Connection, codes: Collection[str], *, lock: bool = False) -> dict[str, _Row]:
         """URL and picture of the rows that the codes find; with `lock`, of those that nobody else holds."""
@@ -187,8 +214,8 @@ class TenantImages:
             else "Check its items table and our role's rights."
         )
         told = str(error.orig.args[-1]).strip() if error.orig and error.orig.args else ""
-        first_line = told.splitlines()[0].rstrip(".") if told else "no message"
-        return DatabaseError(f"The tenant database did not let us {task}: {first_line}. {check}")
+        reason = one_line(told.partition("\n")[0]).rstrip(".") or "no message"
+        return DatabaseError(f"The tenant database did not let us {task}: {reason}. {check}")
 
 
 def _is_recordable(code: str) -> bool:

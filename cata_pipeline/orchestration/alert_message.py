@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from cata_pipeline.foreign_text import printable
+
 LONGEST = 3_500
 """Characters of a message; Slack cuts or splits what is longer than 4,000."""
 
@@ -16,9 +18,13 @@ _REASON_CHARACTERS = 300
 _SHOWN_TENANTS = 10
 _SHOWN_RUNS = 5
 _SHOWN_ID = 8
+_NAME_CHARACTERS = 100
+"""Of a job, a check, a tenant or a partition: other code of the instance may name them as it likes."""
+_CHECKS_CHARACTERS = LONGEST // 2
 _ADVICE_CHARACTERS = 100
 _LINK_CHARACTERS = 300
 _GAP = "\n\n"
+_MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 """What differs between two messages of one cause: ids, counts, times, ports."""
 
@@ -65,7 +71,14 @@ def alert_text(runs: Sequence[FailedRun], dagster_url: str | None, checks: Seque
 
     `dagster_url` ends with a slash and makes each run's id a link; without one the ids stand in full.
     """
-    told = [_check(news) for news in checks]
+    told: list[str] = []
+    room = _CHECKS_CHARACTERS
+    for number, news in enumerate(checks):
+        told.append(_check(news))
+        room -= len(told[-1]) + len(_GAP)
+        if room < 0:
+            told[-1] = f"and {_counted(len(checks) - number, 'more check')}."
+            break
     if checks:
         told.append(_fleet(dagster_url))
     if runs:
@@ -75,7 +88,7 @@ def alert_text(runs: Sequence[FailedRun], dagster_url: str | None, checks: Seque
 
 def _check(news: CheckNews) -> str:
     state = "is over" if news.over else "fails"
-    return f"*{_escaped(news.check)} {state}*: {_escaped(_shortened(news.words))}"
+    return f"*{_name(news.check)} {state}*: {_escaped(news.words)}"
 
 
 def _fleet(dagster_url: str | None) -> str:
@@ -128,19 +141,15 @@ def _of_tenants(causes: Iterable[_Cause]) -> str:
 
 def _paragraph(cause: _Cause, dagster_url: str | None) -> str:
     tenants = f", {_counted(len(cause.tenants), 'tenant')}" if cause.tenants else ""
-    lines = [f"*{_escaped(cause.job)}*{tenants}: {_escaped(_shortened(cause.reason))}"]
+    lines = [f"*{_name(cause.job)}*{tenants}: {_escaped(cause.reason)}"]
     if cause.restarts:
         lines.append("It is going to be started again by itself; whether that helped is told if it fails for good.")
     if cause.tenants:
-        lines.append(f"Tenants: {_some([_escaped(name) for name in cause.tenants], _SHOWN_TENANTS)}")
-    elif started_for := [_escaped(name) for name in cause.partitions if name]:
+        lines.append(f"Tenants: {_some([_name(name) for name in cause.tenants], _SHOWN_TENANTS)}")
+    elif started_for := [_name(name) for name in cause.partitions if name]:
         lines.append(f"Started for: {_some(started_for, _SHOWN_RUNS)}")
     lines.append(f"Runs: {_some([_run(run_id, dagster_url) for run_id in cause.runs], _SHOWN_RUNS)}")
     return "\n".join(lines)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _REASON_CHARACTERS else f"{text[:_REASON_CHARACTERS]}…"
 
 
 def _run(run_id: str, dagster_url: str | None) -> str:
@@ -156,6 +165,20 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _escaped(text: str) -> str:
-    """What Slack asks for; a reason that holds `<!channel>` must not call everybody."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _name(text: str) -> str:
+    return _escaped(text, _NAME_CHARACTERS)
+
+
+def _escaped(text: str, longest: int = _REASON_CHARACTERS) -> str:
+    """Return one line as Slack asks for it, of at most `longest` characters and an ellipsis.
+
+    A reason that holds `<!channel>` must not call everybody. What is cut is cut after escaping, which makes five
+    characters of one, and never within an escape.
+    """
+    shown = ""
+    for character in printable(" ".join(text.split("\n"))):
+        escape = _MARKUP.get(character, character)
+        if len(shown) + len(escape) > longest:
+            return f"{shown}…"
+        shown += escape
+    return shown

@@ -4,11 +4,13 @@ Every count of the contract is always there, zeros included, because the UI draw
 under 1,000 characters, which is what the UI shows inline.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.gallery import gallery
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
 
 
 def _rejections_table(rejections: "Sequence[Rejection]") -> dg.TableMetadataValue:
-    rows = [(r.item_code or "", r.provider_id or "", r.reason) for r in rejections]
+    rows = [(r.item_code or "", r.provider_id or "", one_line(r.reason)) for r in rejections]
     return table(("item_code", "provider_id", "reason"), rows)
 
 
@@ -180,13 +182,20 @@ def _listed(lines: Sequence[str], total: int) -> str:
     room = INLINE_CHARACTERS - len(f"- and {total} more") - 1
     shown: list[str] = []
     for line in lines:
-        entry = f"- `{_short(line, _LINE_CHARACTERS)}`"
+        entry = f"- {_code(_short(one_line(line), _LINE_CHARACTERS))}"
         room -= len(entry) + 1
         if room < 0:
             break
         shown.append(entry)
     more = [f"- and {total - len(shown)} more"] if total > len(shown) else []
     return "\n".join(shown + more)
+
+
+def _code(text: str) -> str:
+    """Return `text` as code in Markdown, whatever backticks it has: it must not become a link or an image."""
+    ticks = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (ticks + 1)
+    return f"{fence} {text} {fence}" if ticks else f"`{text}`"
 
 
 def _browse(bucket: str, prefix: str) -> dg.UrlMetadataValue:

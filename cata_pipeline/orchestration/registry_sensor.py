@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.first_syncs import first_syncs, never_asked
 from cata_pipeline.orchestration.jobs import sync_tenants
 from cata_pipeline.orchestration.partitions import TENANTS, partitions_of_run
@@ -135,7 +136,8 @@ def tenant_registry_sensor(
         tenants, retired = pipeline.get().registry.served(), pipeline.get().registry.retired_ids()
     except (ControlDatabaseError, sa.exc.SQLAlchemyError) as error:
         # Not the same as "nobody is registered".
-        return dg.SkipReason(f"The registry cannot be read, so no partition was touched. {str(error).splitlines()[0]}")
+        reason = one_line(str(error).splitlines()[0])
+        return dg.SkipReason(f"The registry cannot be read, so no partition was touched. {reason}")
     known = context.instance.get_dynamic_partitions(str(TENANTS.name))
     may_remove = bool(set(known) & set(retired))
     touched = _touched(context.instance, known) if may_remove else set()

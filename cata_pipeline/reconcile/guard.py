@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cata_pipeline.errors import GuardRefusedError, UsageError
+from cata_pipeline.foreign_text import one_line
 
 GUARDS = ("hide", "hide_children", "show", "show_children", "rename", "unpicture", "recategorize", "unknown", "reject")
 """The guards that can be allowed for one run. `empty` cannot: its allowance would import nothing."""
@@ -82,7 +83,7 @@ def check_allowances(allow: Mapping[str, int]) -> None:
 
 def judge(counts: PlanCounts, allow: Mapping[str, int], reasons: Iterable[str] = ()) -> tuple[Finding, ...]:
     """Return what every guard finds in a plan, refusals and passes alike; `reasons` are those of the rejections."""
-    frequent = "".join(f", most frequent reason: {reason}" for reason, _ in Counter(reasons).most_common(1))
+    frequent = "".join(f", most frequent reason: {one_line(reason)}" for reason, _ in Counter(reasons).most_common(1))
     return tuple(_findings(counts, allow, frequent))
 
 

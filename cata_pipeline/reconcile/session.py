@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
-from sqlalchemy.engine import URL
 
 from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.guard import PlanCounts
 from cata_pipeline.reconcile.report import ChildCounts, ItemCounts
 from cata_pipeline.reconcile.stage import RejectedRow, StagedTable
+from cata_pipeline.tenants.database_identity import DatabaseIdentity
 
 UNTOUCHED = "Nothing was written."
 COMMITTING = "It is not known whether the rows were written. Sync again: that is harmless, and tells."
@@ -58,12 +58,16 @@ class Applied:
 class TenantSession(Protocol):
     """One connection to one tenant database, from the contract check to the commit.
 
-    Called in this order: `contract`, `occupied`, `stage`, `plan`, then `planned` or `apply`, then `changes`. Every
-    method may raise `DatabaseError`, with nothing written.
+    Called in this order: `contract`, `identity`, `occupied`, `stage`, `plan`, then `planned` or `apply`, then
+    `changes`. Every method may raise `DatabaseError`, with nothing written.
     """
 
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are; absent ones are left out."""
+        ...
+
+    def identity(self, items: str) -> DatabaseIdentity:
+        """Which table of which server the name `items` really leads to."""
         ...
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
@@ -118,8 +122,3 @@ def alike(own: str, other: str, *, stored: bool) -> str:
     """Why a row is rejected whose key the unique key takes for another one, of a stored row or of the snapshot."""
     rival = f"the stored {other!r}" if stored else f"{other!r} of the same snapshot"
     return f"{own!r} cannot be stored beside {rival}: the column's collation takes them for equal"
-
-
-def shown(url: URL) -> str:
-    """A database URL fit for a message: no user, no password, no options."""
-    return f"{url.get_backend_name()}://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database}"

@@ -20,6 +20,7 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.model import Rejection
 from cata_pipeline.catalog.snapshot import Snapshot
 from cata_pipeline.errors import DatabaseError, StorageError
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.reconcile import guard
 from cata_pipeline.reconcile.changes import changes_of, changes_parquet, changes_path, rows_of
 from cata_pipeline.reconcile.contract import Contract, bind
@@ -77,8 +78,8 @@ def reconcile(  # noqa: PLR0913 what a sync touches and who is asked meanwhile, 
     """Bring one tenant's tables in step with `snapshot`.
 
     `bucket` takes the change file (in a dry run, the plan where it is long); `previous` returns the catalog applied
-    last, None where there is none or it is the same; `before_write` is called right before each
-    transaction and may raise to stop it. Raises `ContractError`, `GuardRefusedError` or `DatabaseError`, which say
+    last, None where there is none or it is the same; `before_write` is called right before each transaction and may
+    raise to stop it. Raises `ContractError`, `GuardRefusedError`, `DatabaseOwnerError` or `DatabaseError`, which say
     whether anything was written. A file that cannot be stored is a warning in the report: the rows are right by then.
     """
     guard.check_allowances(allow)
@@ -87,6 +88,9 @@ def reconcile(  # noqa: PLR0913 what a sync touches and who is asked meanwhile, 
     with _no_lost_race(), open_session(database.url, run_id) as session:
         names = [database.mapping.table(table.name) for table in TABLES]
         contract = bind(session.contract(names), database.mapping)
+        if database.owner:
+            identity = session.identity(names[0])
+            database.owner.verify(identity)
         staged = stage_tables(snapshot.table, contract, previous)
         rejected = record.rejected + sum(row.is_item for row in staged.rejected)
         session.stage(_in_use(contract, staged, session), staged.tables)
@@ -101,6 +105,8 @@ def reconcile(  # noqa: PLR0913 what a sync touches and who is asked meanwhile, 
             outcome = replace(plan, items=items, children=children)
         else:
             guard.enforce(findings)
+            if database.owner:
+                database.owner.claim(identity)
             judge = partial(_judge_refused, counts, allow)
             outcome = _apply_with_retries(session, judge, before_write, sleep) if session.has_changes else _Outcome()
         left_out = (*staged.rejected, *session.rejections(), *outcome.refused)
@@ -180,7 +186,7 @@ def _judge_refused(counts: guard.PlanCounts, allow: Mapping[str, int], rows: Seq
 
 def _named(rows: Sequence[RejectedRow]) -> str:
     """The first of some rows in words."""
-    named = [f"{row.rejection.item_code}: {row.rejection.reason}" for row in rows[:_NAMED]]
+    named = [one_line(f"{row.rejection.item_code}: {row.rejection.reason}") for row in rows[:_NAMED]]
     return "; ".join([*named, *(["…"] if len(rows) > _NAMED else [])])
 
 
@@ -245,7 +251,7 @@ def _sample(notes: Sequence[Rejection], rows: Sequence[RejectedRow]) -> tuple[Re
 
 def _kept_values(kept: Sequence[KeptValue]) -> tuple[str, ...]:
     """A warning for each of the first values that do not fit, and how many more there are."""
-    named = [f"{value.item_code}: {value.reason}; what is stored stays" for value in kept[:SAMPLE]]
+    named = [one_line(f"{value.item_code}: {value.reason}; what is stored stays") for value in kept[:SAMPLE]]
     more = [f"{len(kept) - SAMPLE} more values do not fit; what is stored stays"] if len(kept) > SAMPLE else []
     return (*named, *more)
 

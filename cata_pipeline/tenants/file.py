@@ -16,7 +16,7 @@ from cata_pipeline.errors import UsageError
 from cata_pipeline.providers.registry import provider_named
 from cata_pipeline.settings import parse_tenant_database_url
 from cata_pipeline.tenants import credentials
-from cata_pipeline.tenants.model import TENANT_ID, Tenant
+from cata_pipeline.tenants.model import RESERVED_IDS, TENANT_ID, Tenant
 
 _REQUIRED = ("id", "provider", "credentials")
 _KEYS = (*_REQUIRED, "database_url", "options")
@@ -40,7 +40,7 @@ def read_tenants(path: Path) -> list[Tenant]:
         tables = []
     elif not tables:
         problems.append(f"{path}: tenants: holds no tenant; expected at least one [[tenants]] table.")
-    first: dict[str, int] = {}
+    first: dict[str, tuple[int, str]] = {}
     for number, table in enumerate(tables, 1):
         place = f"{path}: tenant {number}"
         if not isinstance(table, dict):
@@ -50,7 +50,7 @@ def read_tenants(path: Path) -> list[Tenant]:
             place += f" ({_shown(table['id'])})"
         problems.extend(f"{place}: {problem}" for problem in _problems(table, first))
         if isinstance(table.get("id"), str):
-            first.setdefault(table["id"], number)
+            first.setdefault(table["id"].lower(), (number, table["id"]))
     if problems:
         raise UsageError("\n".join(problems))
     return [Tenant(**table) for table in tables]
@@ -74,7 +74,7 @@ def _document(path: Path) -> dict[str, object]:
         raise UsageError(f"{path}: is nested too deeply; expected [[tenants]] tables.") from None
 
 
-def _problems(table: dict[str, object], taken: dict[str, int]) -> Iterator[str]:
+def _problems(table: dict[str, object], taken: dict[str, tuple[int, str]]) -> Iterator[str]:
     yield from (f"{key}: is missing." for key in _REQUIRED if key not in table)
     for key, value in table.items():
         if key not in _KEYS:
@@ -90,18 +90,29 @@ def _problems(table: dict[str, object], taken: dict[str, int]) -> Iterator[str]:
     yield from (f"options: {problem}" for problem in _option_problems(table.get("options", {}), table.get("provider")))
 
 
-def _text_problem(key: str, text: str, taken: dict[str, int]) -> str | None:
+def _text_problem(key: str, text: str, taken: dict[str, tuple[int, str]]) -> str | None:
     match key:
-        case "id" if not TENANT_ID.fullmatch(text):
-            return f"is {_shown(text)}; expected 1 to 64 letters, digits, hyphens or underscores."
-        case "id" if text in taken:
-            return f"is the id of tenant {taken[text]} already; expected each id once."
+        case "id":
+            return _id_problem(text, taken)
         case "provider":
             return _provider_problem(text)
         case "credentials" if not credentials.is_reference(text):
             return f"is no reference (its value is not shown: it may be a secret); expected {credentials.EXPECTED}."
         case "database_url" if not credentials.is_reference(text):
             return _database_problem(text)
+    return None
+
+
+def _id_problem(text: str, taken: dict[str, tuple[int, str]]) -> str | None:
+    if not TENANT_ID.fullmatch(text):
+        return f"is {_shown(text)}; expected 1 to 64 letters, digits, hyphens or underscores."
+    if text.startswith("-") or text.lower() in RESERVED_IDS:
+        return f"is {_shown(text)}, which commands read as an option or a reserved word; expected another id."
+    number, other = taken.get(text.lower(), (0, ""))
+    if other == text:
+        return f"is the id of tenant {number} already; expected each id once."
+    if other:
+        return f"differs only in letter case from {other!r}, the id of tenant {number}; expected another id."
     return None
 
 

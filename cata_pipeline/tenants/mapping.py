@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import UsageError
+from cata_pipeline.tenants.database_owners import TenantClaim
 
 _IDENTIFIER = re.compile(r"[^\W\d][\w$ -]{0,61}[\w$-]|[^\W\d]")
 
@@ -42,10 +43,14 @@ SAME_NAMES = SchemaMapping()
 
 @dataclass(frozen=True)
 class TenantDatabase:
-    """Where a tenant's tables are, and what they are called there."""
+    """Where a tenant's tables are, what they are called there, and by whom they may be written.
+
+    Without `owner` nobody asks.
+    """
 
     url: URL
     mapping: SchemaMapping = SAME_NAMES
+    owner: TenantClaim | None = None
 
 
 def read_mapping(path: Path, known: Mapping[str, Collection[str]]) -> SchemaMapping:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 TENANT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RESERVED_IDS = frozenset({"all", "failed", "none", "null", "true", "false"})
+"""Words that a command's option or a configuration file reads as something else; in any case."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Registry:
             _one_writer(connection)
             found = {entry.tenant.id: entry for entry in _entries(connection, _named(wanted))}
             added = sorted(wanted.keys() - found.keys())
+            _refuse_look_alikes(connection, added, wanted)
             revived = sorted(key for key, entry in found.items() if entry.retired_at)
             unchanged = sorted(
                 key for key, entry in found.items() if not entry.retired_at and entry.tenant == wanted[key]
@@ -146,6 +147,22 @@ class Registry:
     def _ids(self, condition: sa.ColumnElement[bool]) -> list[str]:
         with self._engine.connect() as connection:
             return sorted(connection.scalars(sa.select(table.c.id).where(condition)))
+
+
+def _refuse_look_alikes(connection: Connection, added: Collection[str], wanted: Collection[str]) -> None:
+    """Raise `UsageError` for new ids that differ from others only in case: a server may take both for one database."""
+    if not added:
+        return
+    known: dict[str, set[str]] = {}
+    for tenant_id in (*wanted, *connection.scalars(sa.select(table.c.id))):
+        known.setdefault(tenant_id.lower(), set()).add(tenant_id)
+    pairs = [(new, old) for new in added for old in sorted(known[new.lower()] - {new})]
+    if pairs:
+        told = ", ".join(f"{new!r} (beside {old!r})" for new, old in pairs)
+        raise UsageError(
+            f"Ids that differ only in letter case from another one's: {told}. Nothing was imported. MySQL may keep both"
+            " in one database, so give the new tenants other ids. `cata-pipeline tenants list` shows every tenant."
+        )
 
 
 def _one_writer(connection: Connection) -> None:

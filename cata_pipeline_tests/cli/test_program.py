@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 
 from cata_pipeline.cli.printing import print_json
 from cata_pipeline.cli.program import Program
-from cata_pipeline.cli.streams import printable
 from cata_pipeline.errors import UsageError
+from cata_pipeline.foreign_text import printable
 
 
 @click.group(cls=Program)

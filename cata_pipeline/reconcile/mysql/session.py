@@ -19,6 +19,7 @@ from pymysql.constants import ER
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import DatabaseError
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.reconcile import changes as change_file
 from cata_pipeline.reconcile.contract import ActualTable, BoundColumn, BoundTable, Contract
 from cata_pipeline.reconcile.engine_session import EngineSession
@@ -39,10 +40,11 @@ from cata_pipeline.reconcile.session import (
     RefusedRows,
     VanishedRowError,
     alike,
-    shown,
 )
 from cata_pipeline.reconcile.stage import RejectedRow, StagedTable, beyond_basic_plane, folded_rivals
+from cata_pipeline.settings import shown
 from cata_pipeline.tenants.connections import connect_mysql, mysql_connection_hint
+from cata_pipeline.tenants.database_identity import DatabaseIdentity, read_identity
 from cata_pipeline.tenants.encryption import warn_if_unencrypted
 
 _LOCK_NOWAIT = 3572  # MySQL's own answer to NOWAIT; MariaDB calls it a lock wait timeout
@@ -121,6 +123,10 @@ class MysqlSession(EngineSession[TableStatements]):
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are in the connected schema; absent ones are left out."""
         return read_schema(self._rows, names)
+
+    def identity(self, items: str) -> DatabaseIdentity:
+        """Which table of which server the name `items` really leads to."""
+        return read_identity(self._rows, "mysql", items)
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
         """Which of these tables hold any row, by the policy's names."""
@@ -348,7 +354,9 @@ class MysqlSession(EngineSession[TableStatements]):
         warnings = self._rows("SHOW WARNINGS LIMIT 1")
         warned = self._number("SHOW COUNT(*) WARNINGS")
         if warned or loaded != rows.num_rows:
-            reason = str(warnings[0][2]) if warnings else f"{loaded} of {rows.num_rows} rows, {warned} warnings"
+            reason = (
+                one_line(str(warnings[0][2])) if warnings else f"{loaded} of {rows.num_rows} rows, {warned} warnings"
+            )
             raise DatabaseError(f"The tenant database did not load the staged rows as they are: {reason}.")
 
     def _counts(self) -> tuple[ItemCounts, ChildCounts]:
@@ -415,7 +423,7 @@ class MysqlSession(EngineSession[TableStatements]):
 
 def _first_line(error: Exception) -> str:
     text = str(error.args[-1] if error.args else "").strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
+    return one_line(text).rstrip(".")
 
 
 def _storable(rows: pa.Table, bound: BoundTable) -> pa.Table:

@@ -22,6 +22,7 @@ from psycopg.rows import tuple_row
 from sqlalchemy.engine import URL
 
 from cata_pipeline.errors import DatabaseError
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.reconcile import changes as change_file
 from cata_pipeline.reconcile.contract import ActualTable, BoundTable, Contract
 from cata_pipeline.reconcile.engine_session import EngineSession
@@ -40,10 +41,11 @@ from cata_pipeline.reconcile.session import (
     RefusedRows,
     VanishedRowError,
     alike,
-    shown,
 )
 from cata_pipeline.reconcile.stage import RejectedRow, StagedTable
+from cata_pipeline.settings import shown
 from cata_pipeline.tenants.connections import postgresql_keywords
+from cata_pipeline.tenants.database_identity import DatabaseIdentity, read_identity
 from cata_pipeline.tenants.encryption import warn_if_unencrypted
 
 _LOST_RACES = (pg_errors.DeadlockDetected, pg_errors.LockNotAvailable, pg_errors.SerializationFailure)
@@ -153,6 +155,10 @@ class PostgresqlSession(EngineSession[TableStatements]):
     def contract(self, names: Collection[str]) -> dict[str, ActualTable]:
         """The tables of these names as they really are, on the search path; absent ones are left out."""
         return read_schema(self._rows, names)
+
+    def identity(self, items: str) -> DatabaseIdentity:
+        """Which table of which server the name `items` really leads to."""
+        return read_identity(self._rows, "postgresql", items)
 
     def occupied(self, tables: Sequence[BoundTable]) -> set[str]:
         """Which of these tables hold any row, by the policy's names."""
@@ -389,7 +395,7 @@ class PostgresqlSession(EngineSession[TableStatements]):
         except _LOST_RACES as error:
             raise LostRaceError(type(error).__name__) from error
         except psycopg.Error as error:
-            detail = (error.diag.message_detail or "")[:_DETAIL_CHARACTERS]
+            detail = one_line((error.diag.message_detail or "")[:_DETAIL_CHARACTERS])
             reason = f"{_first_line(error)} ({detail})" if detail else _first_line(error)
             if of_rows and error.sqlstate and error.sqlstate[:2] not in _NOT_A_ROW:
                 raise RowRefusedError(reason) from error
@@ -397,4 +403,6 @@ class PostgresqlSession(EngineSession[TableStatements]):
 
 
 def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    # The server quotes values in its message: libpq's text has more lines, the server's own may have them inside.
+    text = (error.diag.message_primary or str(error).strip().partition("\n")[0]).strip()
+    return one_line(text).rstrip(".") or type(error).__name__
