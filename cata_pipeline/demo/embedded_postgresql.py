@@ -44,8 +44,8 @@ class EmbeddedPostgresql:
         """Join the running server, or make the data folder and start one; returns when it answers."""
         account = unprivileged_account(_ROOT_STAND_IN)
         if account.switch:
-            _open_the_way(self._folder)
-            _open_the_way(self._binaries / "postgres")
+            _check_the_way(self._folder)
+            _check_the_way(self._binaries / "postgres")
         self._program = Program(self._binaries / "postgres", self._folder, self._log, account)
         self._ensure_data(self._program)
         self._socket_folder = _socket_folder(self._folder, account)
@@ -158,12 +158,15 @@ def _binaries() -> Path:
     return Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{VERSION}" / "bin"
 
 
-def _open_the_way(path: Path) -> None:
-    """Let other users pass through (not list) the folders above `path`: root's stand-in has to get there."""
-    for folder in path.parents:
-        mode = folder.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+def _check_the_way(path: Path) -> None:
+    """Raise where root's stand-in cannot pass through a folder above `path`; whose mode that is, decides about it."""
+    closed = [folder for folder in path.parents if not folder.stat().st_mode & stat.S_IXOTH]
+    if closed:
+        raise EmbeddedServerError(
+            f"PostgreSQL does not run as root, and the user {_ROOT_STAND_IN}, which runs it here, may not pass through"
+            f" {' and '.join(map(str, closed))} to {path}. Nothing was changed. Run this as an ordinary user, move the"
+            f" checkout or the state folder (--state) elsewhere, or allow it: chmod o+x {' '.join(map(str, closed))}"
+        )
 
 
 def _socket_folder(data: Path, account: Account) -> Path:

@@ -121,4 +121,7 @@ class EmbeddedServers:
                 f"{self._state} belongs to the user with id {owner}, and this is user {os.geteuid()}."
                 " Run as that user, or choose another state folder."
             )
+        if owner == 0:
+            # The user that runs PostgreSQL for root passes through this folder, which is ours; none above it changes.
+            self._state.chmod(0o711)
         self.log_folder.mkdir(mode=0o700, exist_ok=True)

@@ -68,7 +68,7 @@ def surroundings(state: Path, *, afresh: bool, tenant_ids: Sequence[str] = ()) -
         with EmbeddedServers(state / "servers") as servers, DemoPos(ports=_ports(state)) as pos:
             (state / "ports.json").write_text(json.dumps(pos.ports))
             environment = _environment(state, servers, pos)
-            (state / "environment").write_text(_exports(environment))
+            _write_private(state / "environment", _exports(environment))
             _make_databases(servers, [*(menu.tenant_id for menu in MENUS), *tenant_ids])
             with environment_set(environment):
                 yield Surroundings(state, servers, pos, environment, _tenants_file(state, pos))
@@ -119,6 +119,15 @@ def _environment(state: Path, servers: EmbeddedServers, pos: DemoPos) -> dict[st
 
 def _credentials_variable(tenant_id: str) -> str:
     return f"{tenant_id.upper().replace('-', '_')}_ISELLER"
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Write a file that holds secrets: it is this user's alone before its first byte is there."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+    new.replace(file)
 
 
 def _exports(environment: Mapping[str, str]) -> str:
