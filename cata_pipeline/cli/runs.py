@@ -106,10 +106,12 @@ def _run(job: str, op: str, ids: list[str], config: Mapping[str, Any], *, as_jso
     bars = progress_bars(drawing_console(stderr=True), len(ids), pictures=job == "copy_images", tell_each=as_json)
     with open_instance() as instance, bars:
         answer = run_in_process(job, op, ids, config, instance)
+    if answer.incomplete:
+        click.echo(f"Warning: {answer.incomplete}", err=True)
     if as_json:
-        print_json(
-            {"run_id": answer.run_id, "tenants": {name: _told(tenant) for name, tenant in answer.tenants.items()}}
-        )
+        warning = {"warning": answer.incomplete} if answer.incomplete else {}
+        tenants = {name: _told(tenant) for name, tenant in answer.tenants.items()}
+        print_json({"run_id": answer.run_id, "tenants": tenants, **warning})
     else:
         _print_run(answer, dry_run=bool(config.get("dry_run")))
     if not answer.ok:

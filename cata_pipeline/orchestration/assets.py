@@ -21,11 +21,14 @@ from cata_pipeline.orchestration.metadata import (
 )
 from cata_pipeline.orchestration.partitions import BATCH_TENANTS, TENANTS, run_tenants
 from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.orchestration.told_runs import note_errors, note_event
 from cata_pipeline.reconcile.policy import ITEMS, describe_rule
 
 OWNERS = ["team:data-engineering"]
 COMMAND_LINE = {"trigger": "command line", "dagster/max_retries": "0"}
 """The tags of runs that an operator watches in a terminal; no daemon is to start one again behind his back."""
+
+_STORAGE_SECONDS = 30.0
 
 _BATCH = dg.BackfillPolicy.multi_run(BATCH_TENANTS)
 
@@ -192,16 +195,36 @@ def _each_on_its_own(context: dg.AssetExecutionContext) -> Iterator[tuple[list[s
             context.instance.report_run_canceling(context.run)
             raise_failures(failed, len(keys))
         raise
+    finally:
+        note_errors(context.run.run_id, failed)
     raise_failures(failed, len(keys))
+
+
+def _log_patiently(context: dg.AssetExecutionContext, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
+    from sqlalchemy.exc import DBAPIError
+    from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+    for attempt in Retrying(
+        stop=stop_after_delay(_STORAGE_SECONDS),
+        wait=wait_random_exponential(max=5),
+        retry=retry_if_exception_type(DBAPIError),
+        reraise=True,
+    ):
+        with attempt:
+            context.log_event(event)
 
 
 def _log_events(
     context: dg.AssetExecutionContext, events: Iterator[dg.AssetMaterialization | dg.AssetObservation]
 ) -> str | None:
-    """Log what became of one tenant; what cannot be shown must not cost the tenants after it."""
+    """Log what became of one tenant; what cannot be shown must not cost the tenants after it.
+
+    A storage that is away for a moment is waited for: the rows are written by then.
+    """
     try:
         for event in events:
-            context.log_event(event)
+            note_event(context.run.run_id, event)
+            _log_patiently(context, event)
     except Exception as error:
         context.log.exception("An outcome cannot be shown")
         return (

@@ -6,6 +6,7 @@ exactly what the UI says.
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,13 @@ from dagster._core.utils import make_new_run_id
 from dagster._utils.interrupts import check_captured_interrupt
 
 from cata_pipeline.errors import SettingsError
+from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
+from cata_pipeline.orchestration.told_runs import ToldRun, told_run
+from cata_pipeline.settings import DAGSTER_DRIVER, parse_dagster_url
 
-DAGSTER_STORAGE = "postgresql+psycopg2://"
+DAGSTER_STORAGE = f"{DAGSTER_DRIVER}://"
 _TELLING = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
     dg.DagsterEventType.ASSET_OBSERVATION,
@@ -45,6 +49,8 @@ class JobAnswer:
     """What the finished runs of a job say of each tenant that was asked for, in that order."""
 
     tenants: Mapping[str, TenantAnswer]
+    incomplete: str | None = None
+    """Why the runs are not completely on record in Dagster; None where they are."""
 
     @property
     def run_id(self) -> str:
@@ -53,8 +59,8 @@ class JobAnswer:
 
     @property
     def ok(self) -> bool:
-        """Whether every tenant was served."""
-        return all(answer.error is None for answer in self.tenants.values())
+        """Whether every tenant was served, and that is on record."""
+        return self.incomplete is None and all(answer.error is None for answer in self.tenants.values())
 
 
 def open_instance() -> dg.DagsterInstance:
@@ -65,8 +71,14 @@ def open_instance() -> dg.DagsterInstance:
         problems.append("DAGSTER_HOME is not set; expected the folder that holds dagster.yaml.")
     elif not os.path.isfile(os.path.join(home, "dagster.yaml")):  # noqa: PTH113, PTH118 the variable as Dagster reads it
         problems.append("DAGSTER_HOME holds no dagster.yaml; copy the project's own there.")
-    if not os.environ.get("DAGSTER_PG_URL", "").startswith(DAGSTER_STORAGE):
+    url = os.environ.get("DAGSTER_PG_URL", "")
+    if not url.startswith(DAGSTER_STORAGE):
         problems.append(f"DAGSTER_PG_URL is not set to a URL that begins with {DAGSTER_STORAGE}.")
+    else:
+        try:
+            parse_dagster_url(url)
+        except ValueError as error:
+            problems.append(f"DAGSTER_PG_URL {error}")
     if problems:
         raise SettingsError(problems)
     _reach(os.environ["DAGSTER_PG_URL"])
@@ -80,9 +92,9 @@ def _reach(url: str) -> None:
     try:
         sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 10}).connect().close()
     except (sa.exc.ArgumentError, sa.exc.OperationalError) as error:
-        reason = str(error.orig).strip().splitlines()[0] if isinstance(error, sa.exc.OperationalError) else "no URL"
+        told = str(error.orig).strip().partition("\n")[0] if isinstance(error, sa.exc.OperationalError) else "no URL"
         raise SettingsError(
-            [f"Dagster's storage cannot be reached: {reason}. Check DAGSTER_PG_URL and that the server runs."]
+            [f"Dagster's storage cannot be reached: {one_line(told)}. Check DAGSTER_PG_URL and that the server runs."]
         ) from None
 
 
@@ -103,21 +115,68 @@ def run_in_process(
     if missing := [tenant_id for tenant_id in tenant_ids if tenant_id not in known]:
         instance.add_dynamic_partitions(name, missing)
     answers: dict[str, TenantAnswer] = {}
+    incomplete = None
     for stretch in contiguous_ranges(instance.get_dynamic_partitions(name), tenant_ids, longest=len(tenant_ids)):
         watch = _InterruptWatch(instance, make_new_run_id())
-        result = defs.resolve_job_def(job).execute_in_process(
-            run_id=watch.run_id,
-            run_config={**_QUIET, "ops": {op: {"config": dict(config)}}},
-            instance=instance,
-            tags={**range_tags(stretch), **COMMAND_LINE},
-            raise_on_error=False,
-        )
-        cancelled = watch.interrupted or result.dagster_run.status is dg.DagsterRunStatus.CANCELED
-        answers |= _answers(instance, watch.run_id, stretch, cancelled=cancelled)
+        with told_run(watch.run_id) as told:
+            try:
+                result = defs.resolve_job_def(job).execute_in_process(
+                    run_id=watch.run_id,
+                    run_config={**_QUIET, "ops": {op: {"config": dict(config)}}},
+                    instance=instance,
+                    tags={**range_tags(stretch), **COMMAND_LINE},
+                    raise_on_error=False,
+                )
+            except Exception as error:  # noqa: BLE001 whatever Dagster raises, rows may be written
+                cancelled = watch.interrupted
+                incomplete = _storage_failed(instance, watch.run_id, error)
+                answers |= _remembered(told, watch.run_id, stretch, incomplete)
+            else:
+                cancelled = watch.interrupted or result.dagster_run.status is dg.DagsterRunStatus.CANCELED
+                answers |= _read_back(told, instance, watch.run_id, stretch, cancelled=cancelled)
         if cancelled:
             break
     never_begun = TenantAnswer(watch.run_id, {}, _CANCELLED)
-    return JobAnswer({tenant_id: answers.get(tenant_id, never_begun) for tenant_id in tenant_ids})
+    return JobAnswer({tenant_id: answers.get(tenant_id, never_begun) for tenant_id in tenant_ids}, incomplete)
+
+
+def _storage_failed(instance: dg.DagsterInstance, run_id: str, error: Exception) -> str:
+    """Return what to tell of an error that Dagster raised, and end the run in its records if it can."""
+    reason = one_line(str(error).strip().partition("\n")[0])
+    with suppress(Exception):
+        if run := instance.get_run_by_id(run_id):
+            instance.report_run_failed(run, f"Dagster's storage failed during the run: {reason}")
+    return (
+        f"Dagster failed to keep its record of run {run_id} ({type(error).__name__}: {reason}). What is said of each"
+        " tenant here is what was done; the UI may lack it. Check Dagster's storage, then run the command again: that"
+        " writes nothing twice."
+    )
+
+
+def _remembered(told: ToldRun, run_id: str, tenant_ids: Sequence[str], unserved: str) -> dict[str, TenantAnswer]:
+    """What this process itself knows of a run."""
+    metadata = {tenant_id: values for (tenant_id, key), values in told.metadata.items() if key in _LAST}
+    return {
+        tenant_id: TenantAnswer(
+            run_id,
+            metadata.get(tenant_id, {}),
+            told.errors.get(tenant_id) or (None if tenant_id in metadata else unserved),
+        )
+        for tenant_id in tenant_ids
+    }
+
+
+def _read_back(
+    told: ToldRun, instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str], *, cancelled: bool
+) -> dict[str, TenantAnswer]:
+    """What the storage says of a run that has ended; where it fails just then, what this process knows."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        return _answers(instance, run_id, tenant_ids, cancelled=cancelled)
+    except DBAPIError as error:
+        unserved = one_line(f"Dagster's storage failed, whose log says why: {error.orig}")
+        return _remembered(told, run_id, tenant_ids, _CANCELLED if cancelled else unserved)
 
 
 class _InterruptWatch:
