@@ -46,10 +46,10 @@ def list_tenants(as_json: bool) -> None:  # noqa: FBT001
                         "provider": entry.tenant.provider,
                         "credentials": entry.tenant.credentials,
                         "own_database": entry.tenant.database_url is not None,
-                        "items_table": owned.get(entry.tenant.id),
                         "options": entry.tenant.options,
                         "created_at": entry.created_at.isoformat(),
                         "retired_at": entry.retired_at.isoformat() if entry.retired_at else None,
+                        **({"items_table": owned[entry.tenant.id]} if entry.tenant.id in owned else {}),
                     }
                     for entry in entries
                 }

@@ -56,8 +56,9 @@ def _migrated_engine(url: URL) -> Engine:
         with engine.begin() as connection:
             _migrate(connection)
     except OperationalError as error:
+        shown = url.set(query={}).render_as_string(hide_password=True)
         raise ControlDatabaseError(
-            f"The control database {url.set(query={}).render_as_string(hide_password=True)} cannot be reached: {_first_line(error)}."
+            f"The control database {shown} cannot be reached: {_first_line(error)}."
             " Check CATA_DATABASE_URL and that the server runs."
         ) from error
     return engine

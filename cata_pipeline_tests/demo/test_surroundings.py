@@ -97,6 +97,13 @@ def test_the_environment_file_leads_a_shell_to_the_same_values(first: FirstUse) 
     assert Settings.from_environment(first.sourced) == first.settings
 
 
+def test_the_environment_file_is_its_users_alone_and_the_parent_folder_keeps_its_mode(
+    first: FirstUse, state: Path
+) -> None:
+    assert (first.around.state / "environment").stat().st_mode & 0o777 == 0o600
+    assert state.parent.stat().st_mode & 0o777 == 0o711
+
+
 def test_the_environment_names_everything_a_run_needs(first: FirstUse, state: Path) -> None:
     home = Path(first.around.environment["DAGSTER_HOME"])
     assert home.is_relative_to(state)

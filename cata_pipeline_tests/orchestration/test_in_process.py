@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.orchestration.in_process import JobAnswer, run_in_process
-from cata_pipeline.orchestration.metadata import SNAPSHOT
+from cata_pipeline.orchestration.metadata import RECONCILED, SNAPSHOT
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.tenants.model import Tenant
@@ -129,3 +130,47 @@ def test_a_tenant_of_which_a_cancelled_run_tells_only_the_snapshot_was_not_serve
     assert instance.get_materialized_partitions(SNAPSHOT) == {FIRST}
     assert statuses(instance) == [dg.DagsterRunStatus.CANCELED]
     assert [tenant.error for tenant in answer.tenants.values()] == [TOLD, TOLD]
+
+
+def fail_at(wanted: Callable[[dg.DagsterEvent], bool], times: float, patch: pytest.MonkeyPatch) -> None:
+    """Dagster's storage does not take the event that is wanted, nor what comes then, for so many events."""
+    store, left = dg.DagsterInstance.handle_new_event, [0.0]
+
+    def store_or_fail(instance: dg.DagsterInstance, event: dg.EventLogEntry, **options: object) -> None:
+        if event.dagster_event and wanted(event.dagster_event) and not left[0]:
+            left[0] = times
+        if left[0] > 1:
+            left[0] -= 1
+            raise sa.exc.OperationalError("INSERT", {}, Exception("the storage is away"))
+        store(instance, event, **options)  # type: ignore[arg-type]
+
+    patch.setattr(dg.DagsterInstance, "handle_new_event", store_or_fail)
+
+
+def is_materialized(event: dg.DagsterEvent) -> bool:
+    return event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key == RECONCILED
+
+
+def is_end_of_step(event: dg.DagsterEvent) -> bool:
+    return event.event_type is dg.DagsterEventType.STEP_SUCCESS
+
+
+def test_a_storage_that_is_away_for_a_moment_costs_nothing(
+    run_two: Callable[[str, str], JobAnswer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(is_materialized, 2, monkeypatch)
+    answer = run_two("sync_tenants", "catalog_sync")
+    assert (answer.ok, answer.incomplete) == (True, None)
+
+
+def test_a_storage_that_fails_after_rows_were_written_leaves_an_answer_for_every_tenant(
+    run_two: Callable[[str, str], JobAnswer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(is_end_of_step, float("inf"), monkeypatch)
+    answer = run_two("sync_tenants", "catalog_sync")
+    assert list(answer.tenants) == [FIRST, LAST]
+    assert answer.tenants[FIRST].error is None
+    assert answer.tenants[FIRST].metadata["inserted"] > 0
+    assert answer.tenants[LAST].error
+    assert not answer.ok
+    assert "the storage is away" in str(answer.incomplete)

@@ -235,3 +235,14 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
 def test_ten_thousand_tenants_are_checked(tmp_path: Path) -> None:
     text = "".join(GOOD.replace("kopi-kita", f"t{number}") for number in range(10_000))
     assert len(read_tenants(written(tmp_path, text))) == 10_000
+
+
+@pytest.mark.parametrize("word", ["--all", "-a", "all", "ALL", "failed", "none", "null", "True"])
+def test_an_id_that_a_command_reads_as_something_else_is_rejected(tmp_path: Path, word: str) -> None:
+    [line] = problems(tmp_path, GOOD.replace('"kopi-kita"', f'"{word}"'))
+    assert line.endswith("which commands read as an option or a reserved word; expected another id.")
+
+
+def test_ids_that_differ_only_in_case_are_rejected(tmp_path: Path) -> None:
+    [line] = problems(tmp_path, f"{GOOD}\n{GOOD.replace('kopi-kita', 'Kopi-Kita')}")
+    assert "differs only in letter case from 'kopi-kita', the id of tenant 1; expected another id." in line

@@ -55,6 +55,15 @@ def test_an_import_writes_only_the_changed_tenant(registry: Registry, control: E
     assert (after["kopi-kita"] != before["kopi-kita"], after["roti"] == before["roti"]) == (True, True)
 
 
+def test_an_id_that_differs_from_a_registered_one_only_in_case_is_rejected(registry: Registry) -> None:
+    registry.import_tenants([KOPI, ROTI])
+    registry.retire(["roti"])
+    for new in ("KOPI-kita", "Roti"):
+        with pytest.raises(UsageError, match=rf"'{new}' \(beside '{new.lower()}'\)"):
+            registry.import_tenants([KOPI, replace(KOPI, id=new)])
+    assert registry.import_tenants([KOPI, ROTI]) == ImportOutcome((), (), ("kopi-kita",), ("roti",))
+
+
 def test_an_import_leaves_tenants_alone_that_it_does_not_name(registry: Registry) -> None:
     registry.import_tenants([KOPI])
     registry.import_tenants([ROTI])
