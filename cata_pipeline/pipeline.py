@@ -30,8 +30,8 @@ from cata_pipeline.errors import UNFORESEEN, CataError, StorageError, TenantErro
 from cata_pipeline.foreign_text import one_line, printable
 from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.copy import copy_images
+from cata_pipeline.images.image_paths import ImagePaths
 from cata_pipeline.images.inspection import Inspector
-from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.unreferenced import UnreferencedImages, find_unreferenced
 from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
@@ -254,8 +254,8 @@ class Pipeline:
         """Which objects of a tenant's pictures no row refers to; reads only. Raises `TenantError` or `UsageError`."""
         database = self.tenant_database(self.registry.tenant(tenant_id))
         engine = tenant_engine(database.url)
-        tenant, ledger = TenantImages(engine, database.mapping), Ledger(self.control, tenant_id)
-        return find_unreferenced(tenant_id, tenant, ledger, self.image_bucket, ControlClock(self.control).now())
+        tenant, paths = TenantImages(engine, database.mapping), ImagePaths(self.control, tenant_id)
+        return find_unreferenced(tenant_id, tenant, paths, self.image_bucket, ControlClock(self.control).now())
 
     def claim_database(self, tenant_id: str, *, former: str | None = None, only_server: bool = False) -> bool:
         """Give the items table that a tenant's URL leads to, to this tenant; returns whether that changed anything.

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from cata_pipeline.errors import CataError
 from cata_pipeline.foreign_text import one_line
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision; a test holds it against the migrations folder, so that checking needs no Alembic import."""
 
 _MIGRATION_LOCK = 0x63617461  # any constant that no other program uses in this database

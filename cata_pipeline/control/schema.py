@@ -128,6 +128,14 @@ image_paths = sa.Table(
     metadata,
     sa.Column("tenant_id", sa.Text, primary_key=True),
     sa.Column("item_code", sa.Text, primary_key=True),
-    sa.Column("path", sa.Text, primary_key=True, comment="ever computed for this item, so ours"),
+    sa.Column("path", sa.Text, primary_key=True, comment="computed for this item once"),
     sa.Column("recorded_at", sa.TIMESTAMP(timezone=True), nullable=False, server_default=_now),
+    sa.Column(
+        "state",
+        sa.Text,
+        nullable=False,
+        server_default=sa.text("'unsettled'"),
+        comment="current: written last; unsettled: outcome of the write-back unknown; former: not managed",
+    ),
+    sa.CheckConstraint("state in ('current', 'unsettled', 'former')", name="state"),
 )

@@ -1,18 +1,18 @@
 """Copies one tenant's product pictures into the bucket and points its items at the copies: the flow.
 
-The order is what makes a crash harmless: store the object, record its path as ours, write it back, and only then
-settle the URL in the ledger. So no row ever names a missing object, no path of ours is ever taken for a tenant's own
-picture, and whatever was not settled is done again. Rules live in the modules that this one calls.
+The order is what makes a crash harmless: store the object, record its path as unsettled, write it back, settle the
+path, and only then settle the URL in the ledger. So no row ever names a missing object, no path that a copy wrote last
+is ever taken for a tenant's own picture, and whatever was not settled is done again. Rules live in the modules that
+this one calls.
 """
 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
 import sqlalchemy as sa
 
@@ -24,17 +24,19 @@ from cata_pipeline.images.breaker import HostBreakers
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
+from cata_pipeline.images.image_paths import ImagePaths
 from cata_pipeline.images.inspection import Inspector
 from cata_pipeline.images.ledger import Ledger, SettledUrl
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind, StoredPicture, digest, path_without_extension, store
+from cata_pipeline.images.path_writer import Copy, PathWriter
 from cata_pipeline.images.picture_url import host_of
 from cata_pipeline.images.pool import Pool, guarded_pool
 from cata_pipeline.images.progress import Progress
 from cata_pipeline.images.result import MAX_FAILURES, MAX_NEWEST, CopiedPicture, ImageFailure, ImageResult
 from cata_pipeline.images.rota import Rota
 from cata_pipeline.images.tenant_images import TenantImages
-from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack
+from cata_pipeline.images.tenant_items import Verdict
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline.images.work_list import DueUrl, work_list
 from cata_pipeline.stopping import Stop
@@ -69,15 +71,9 @@ def copy_images(  # noqa: PLR0913 what a copy touches, each by its name
     settled, and the rest is due as before. Tenants that share `breakers` meet a dead host only once.
     """
     limits, now = limits or CopyLimits(), now or ControlClock(control).now
-    return _Copy(tenant_id, tenant, Ledger(control, tenant_id), bucket, policy, inspector, now, limits).run(
+    return _Copy(tenant_id, tenant, control, bucket, policy, inspector, now, limits).run(
         stop or Stop(), breakers or HostBreakers(limits)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Showing:
-    item: PicturedItem
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ class _Copy:
         self,
         tenant_id: str,
         tenant: TenantImages,
-        ledger: Ledger,
+        control: sa.Engine,
         bucket: Bucket,
         policy: AddressPolicy,
         inspector: Inspector,
@@ -109,7 +105,9 @@ class _Copy:
     ) -> None:
         self._tenant_id = tenant_id
         self._tenant = tenant
-        self._ledger = ledger
+        self._ledger = Ledger(control, tenant_id)
+        self._paths = ImagePaths(control, tenant_id)
+        self._writer = PathWriter(tenant, self._paths, limits.flush_items)
         self._bucket = bucket
         self._policy = policy
         self._inspector = inspector
@@ -124,10 +122,10 @@ class _Copy:
 
     def run(self, stop: Stop, breakers: HostBreakers) -> ImageResult:
         started, due_at = time.perf_counter(), self._now()
-        work = work_list(self._tenant, self._ledger, due_at, self._limits)
+        work = work_list(self._tenant, self._ledger, self._paths, due_at, self._limits)
         self._counts["considered"] = work.item_count
         stop.check()
-        self._counts.update(self._show(_Showing(due.item, due.path) for due in work.items))
+        self._counts.update(self._write(Copy(due.item, due.path) for due in work.items))
         if work.urls:
             asyncio.run(self._copy_urls(work.urls, stop, breakers))
         self._ledger.forget_failures(due_at)
@@ -143,7 +141,7 @@ class _Copy:
         """The pictures that this copy brought, and before them those of former ones."""
         brought = [*reversed(self._newest)]
         shown = {picture.path for picture in brought}
-        former = [CopiedPicture(*known) for known in self._ledger.newest(MAX_NEWEST) if known[1] not in shown]
+        former = [CopiedPicture(*known) for known in self._paths.newest(MAX_NEWEST) if known[1] not in shown]
         return (*brought, *former)[:MAX_NEWEST]
 
     async def _copy_urls(self, urls: list[DueUrl], stop: Stop, breakers: HostBreakers) -> None:
@@ -254,8 +252,8 @@ class _Copy:
             self._counts.update(await asyncio.to_thread(self._settle, batch))
 
     def _settle(self, batch: Sequence[SettledUrl]) -> Counter[str]:
-        counts = self._show(
-            _Showing(item, settled.entry.path)
+        counts = self._write(
+            Copy(item, settled.entry.path)
             for settled in batch
             if settled.entry.path is not None
             for item in settled.items
@@ -266,27 +264,11 @@ class _Copy:
                 self._newest.append(CopiedPicture(settled.items[0].item_code, settled.entry.path))
         return counts
 
-    def _show(self, showings: Iterable[_Showing]) -> Counter[str]:
-        """Record paths as ours and point the items at them; the objects are there already."""
-        counts: Counter[str] = Counter()
-        for chunk in _chunks(showings, self._limits.flush_items):
-            behind = [showing for showing in chunk if showing.item.shown != showing.path]
-            ours = self._ledger.record(
-                [(showing.item.item_code, showing.path) for showing in chunk],
-                {showing.item.item_code for showing in behind},
-            )
-            wishes = [
-                WriteBack(showing.item.item_code, showing.item.url, showing.path, ours[showing.item.item_code])
-                for showing in behind
-            ]
-            verdicts = self._tenant.write_back(wishes) if wishes else {}
-            for wish in wishes:
-                verdict = verdicts[wish.item_code]
-                if verdict in _COUNTED_VERDICTS:
-                    counts[_COUNTED_VERDICTS[verdict]] += 1
-                if verdict is Verdict.BUSY:
-                    self._sample(ImageFailure(wish.item_code, host_of(wish.url), _BUSY, self._now()))
-        return counts
+    def _write(self, copies: Iterable[Copy]) -> Counter[str]:
+        written = self._writer.write(copies)
+        for request in written.busy:
+            self._sample(ImageFailure(request.item_code, host_of(request.url), _BUSY, self._now()))
+        return Counter({name: written.verdicts[verdict] for verdict, name in _COUNTED_VERDICTS.items()})
 
 
 def _leave_hosts(means: _Means) -> None:
@@ -297,9 +279,3 @@ def _leave_hosts(means: _Means) -> None:
     means.rota.close()
     for task in means.fetching:
         task.cancel()
-
-
-def _chunks(showings: Iterable[_Showing], size: int) -> Iterator[list[_Showing]]:
-    remaining = iter(showings)
-    while chunk := list(islice(remaining, size)):
-        yield chunk

@@ -1,13 +1,11 @@
-"""The picture copy's memory in the control database: what each URL gave, and which paths are ours.
+"""The ledger of a tenant's URLs, in the control database: what each URL gave, and when it is fetched again.
 
-A path is recorded for its item before any row shows it, and is never forgotten: that is how our copies are told from
-the pictures of the tenant's own people. All SQL on `image_urls` and `image_paths` that this package needs lives here.
+Which paths of an item are managed is `image_paths.py`. All SQL on `image_urls` that this package needs lives here.
 """
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,21 +20,6 @@ _ENTRIES = sa.text("""
     FROM image_urls
     WHERE tenant_id = :tenant
       AND url_sha256 IN (SELECT decode(key, 'hex') FROM jsonb_array_elements_text(CAST(:keys AS jsonb)) AS key)
-""")
-
-_OURS = sa.text("""
-    SELECT item_code, path
-    FROM image_paths
-    WHERE tenant_id = :tenant
-      AND item_code IN (SELECT code FROM jsonb_array_elements_text(CAST(:codes AS jsonb)) AS code)
-""")
-
-_RECORD = sa.text("""
-    INSERT INTO image_paths (tenant_id, item_code, path)
-    SELECT :tenant, item_code, path
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS known(item_code text, path text)
-    ORDER BY item_code, path
-    ON CONFLICT DO NOTHING
 """)
 
 _SETTLE = sa.text("""
@@ -61,18 +44,6 @@ _CONFIRM = sa.text("""
     SET checked_at = :checked_at
     WHERE tenant_id = :tenant
       AND url_sha256 IN (SELECT decode(key, 'hex') FROM jsonb_array_elements_text(CAST(:keys AS jsonb)) AS key)
-""")
-
-_NEWEST = sa.text("""
-    SELECT item_code, path
-    FROM (
-        SELECT DISTINCT ON (path) item_code, path, recorded_at
-        FROM image_paths
-        WHERE tenant_id = :tenant
-        ORDER BY path, recorded_at DESC, item_code
-    ) AS latest
-    ORDER BY recorded_at DESC, item_code
-    LIMIT :limit
 """)
 
 _FORGET_FAILURES = sa.text("""
@@ -102,14 +73,6 @@ class SettledUrl:
         return is_confirmed(self.former, self.entry)
 
 
-_PATHS = sa.text("""
-    SELECT DISTINCT path COLLATE "C" AS path
-    FROM image_paths
-    WHERE tenant_id = :tenant
-    ORDER BY 1
-""")
-
-
 class Ledger:
     """One tenant's part of the ledger; used by one thread at a time."""
 
@@ -135,28 +98,6 @@ class Ledger:
                 for row in rows
             }
 
-    def ours(self, item_codes: Collection[str]) -> Mapping[str, frozenset[str]]:
-        """Every path ever recorded for each of these items; an item without any is absent."""
-        if not item_codes:
-            return {}
-        with self._engine.connect() as connection:
-            return self._ours(connection, item_codes)
-
-    def paths(self, page_items: int) -> Generator[str, None, None]:
-        """Every path ever recorded for any item, in the order of bytes; close it where it is not read to its end."""
-        with (
-            self._engine.connect() as connection,
-            connection.execute(_PATHS, {"tenant": self._tenant}, execution_options={"yield_per": page_items}) as rows,
-        ):
-            yield from rows.scalars()
-
-    def record(self, paths: Sequence[tuple[str, str]], asked_for: Collection[str] = ()) -> Mapping[str, frozenset[str]]:
-        """Remember (item code, path) pairs as ours, in one transaction; returns all paths of the items asked for."""
-        rows = [{"item_code": item_code, "path": path} for item_code, path in paths]
-        with self._engine.begin() as connection:
-            connection.execute(_RECORD, {"tenant": self._tenant, "rows": json.dumps(rows)})
-            return self._ours(connection, asked_for) if asked_for else {}
-
     def settle(self, urls: Sequence[SettledUrl]) -> None:
         """Write what each URL's try came to, in one transaction; of confirmed ones only the time, the earliest."""
         rows = [_row(settled) for settled in urls if not settled.is_confirmed]
@@ -169,12 +110,6 @@ class Ledger:
                 checked_at = min(settled.entry.checked_at for settled in confirmed if settled.entry.checked_at)
                 connection.execute(_CONFIRM, {"tenant": self._tenant, "keys": keys, "checked_at": checked_at})
 
-    def newest(self, limit: int) -> list[tuple[str, str]]:
-        """The paths that were recorded last, the newest first, each with one of its item codes."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(_NEWEST, {"tenant": self._tenant, "limit": limit})
-            return [(item_code, path) for item_code, path in rows]
-
     def forget_failures(self, due_at: datetime) -> None:
         """Forget the failures of URLs that were due at that time and are so still, after a copy of everything due.
 
@@ -182,13 +117,6 @@ class Ledger:
         """
         with self._engine.begin() as connection:
             connection.execute(_FORGET_FAILURES, {"tenant": self._tenant, "due_at": due_at})
-
-    def _ours(self, connection: sa.Connection, item_codes: Collection[str]) -> Mapping[str, frozenset[str]]:
-        paths: dict[str, set[str]] = defaultdict(set)
-        rows = connection.execute(_OURS, {"tenant": self._tenant, "codes": json.dumps(list(item_codes))})
-        for item_code, path in rows:
-            paths[item_code].add(path)
-        return {item_code: frozenset(found) for item_code, found in paths.items()}
 
 
 def _key(url: str) -> str:

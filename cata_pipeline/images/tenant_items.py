@@ -18,19 +18,22 @@ class PicturedItem:
 
 @dataclass(frozen=True, slots=True)
 class WriteBack:
-    """The wish that an item whose URL is still `url` show `path`; `ours` are all paths ever recorded for the item."""
+    """The request that an item whose URL is still `url` show `path`; `managed` are the paths that may be replaced.
+
+    These are the path that a copy wrote last and those whose write-back has an unknown outcome.
+    """
 
     item_code: str
     url: str
     path: str
-    ours: frozenset[str]
+    managed: frozenset[str]
 
 
 class Verdict(Enum):
     """What became of a wish."""
 
     WRITTEN = auto()
-    ADOPTED = auto()  # showed the path already
+    ADOPTED = auto()  # showed the path already; managed only if it was before
     OVERRIDDEN = auto()  # shows a picture of the tenant's own people
     MOVED = auto()  # the provider names another picture by now, or the item is gone: the next run's work
     BUSY = auto()  # another session holds the row: the next run's work
@@ -39,13 +42,13 @@ class Verdict(Enum):
 def judge(wish: WriteBack, url: str | None, shown: str | None) -> Verdict:
     """What to do about a row whose columns are `url` and `shown`; WRITTEN means "write".
 
-    It reads the row and the ledger's list only. Where a picture lies proves nothing: the tenant's people upload to
-    the same bucket.
+    It reads the row and the managed paths only. Where a picture lies proves nothing: the tenant's people upload to the
+    same bucket, and may choose a former copy.
     """
     if url != wish.url:
         return Verdict.MOVED
     if shown == wish.path:
         return Verdict.ADOPTED
-    if not shown or shown in wish.ours:
+    if not shown or shown in wish.managed:
         return Verdict.WRITTEN
     return Verdict.OVERRIDDEN

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from cata_pipeline.buckets import Bucket, StoredObject
 from cata_pipeline.errors import TenantError
-from cata_pipeline.images.ledger import Ledger
+from cata_pipeline.images.image_paths import ImagePaths
 from cata_pipeline.images.objects import folder_of
 from cata_pipeline.images.tenant_images import TenantImages
 
@@ -40,8 +40,8 @@ class Pile:
 class UnreferencedImages:
     """A tenant's objects that no row refers to, in three piles.
 
-    `former` are copies that an item had before (or of an item that shows a picture of its own): the ledger knows them
-    as ours, and a picture that comes back is shown from there. `recent` are younger than `SETTLING`: a copy may be
+    `former` are copies that an item had before (or of an item that shows a picture of its own): the ledger knows
+    them, and a picture that comes back is shown from there. `recent` are younger than `SETTLING`: a copy may be
     about to write their paths back. `unreferenced` are all others.
     """
 
@@ -51,11 +51,11 @@ class UnreferencedImages:
 
 
 def find_unreferenced(
-    tenant_id: str, tenant: TenantImages, ledger: Ledger, bucket: Bucket, now: datetime
+    tenant_id: str, tenant: TenantImages, paths: ImagePaths, bucket: Bucket, now: datetime
 ) -> UnreferencedImages:
     """Compare the bucket with the rows and the ledger; raises `TenantError` when one of them cannot be read."""
     folder = folder_of(tenant_id)
-    with closing(tenant.shown_paths(folder, _PAGE_ITEMS)) as shown, closing(ledger.paths(_PAGE_ITEMS)) as known:
+    with closing(tenant.shown_paths(folder, _PAGE_ITEMS)) as shown, closing(paths.all(_PAGE_ITEMS)) as known:
         return sort_out(bucket.objects(folder), shown, known, settled_before=now - SETTLING)
 
 

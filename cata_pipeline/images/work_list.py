@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cata_pipeline.images.due import NEVER_SEEN, LedgerEntry, fetch_is_due, is_behind
+from cata_pipeline.images.image_paths import NOT_MANAGED, ImagePaths
 from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.tenant_images import TenantImages
@@ -45,7 +46,7 @@ class WorkList:
         return len(self.items) + sum(len(due.items) for due in self.urls)
 
 
-def work_list(tenant: TenantImages, ledger: Ledger, now: datetime, limits: CopyLimits) -> WorkList:
+def work_list(tenant: TenantImages, ledger: Ledger, paths: ImagePaths, now: datetime, limits: CopyLimits) -> WorkList:
     """Everything that is due at `now`, by item code."""
     urls: dict[str, DueUrl] = {}
     items: list[DueItem] = []
@@ -59,11 +60,15 @@ def work_list(tenant: TenantImages, ledger: Ledger, now: datetime, limits: CopyL
                 urls.setdefault(item.url, DueUrl(item.url, entry)).items.append(item)
             elif entry.path is not None and is_behind(item.shown, entry):
                 behind.append(DueItem(item, entry.path))
-        items += _replaceable(behind, ledger)
+        items += _replaceable(behind, paths)
     return WorkList(list(urls.values()), items)
 
 
-def _replaceable(behind: Sequence[DueItem], ledger: Ledger) -> list[DueItem]:
-    """Those that show nothing or a copy of ours; the tenant's own pictures are no work."""
-    ours = ledger.ours({due.item.item_code for due in behind if due.item.shown})
-    return [due for due in behind if not due.item.shown or due.item.shown in ours.get(due.item.item_code, frozenset())]
+def _replaceable(behind: Sequence[DueItem], paths: ImagePaths) -> list[DueItem]:
+    """Those that show nothing or a managed path; the tenant's own pictures are no work."""
+    managed = paths.managed({due.item.item_code for due in behind if due.item.shown})
+    return [
+        due
+        for due in behind
+        if not due.item.shown or due.item.shown in managed.get(due.item.item_code, NOT_MANAGED).paths
+    ]

@@ -35,8 +35,8 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine.dispose()
 
 
-def wish(item_code: str = "LATTE", ours: tuple[str, ...] = (OLD, PATH)) -> WriteBack:
-    return WriteBack(item_code, PICTURE, PATH, frozenset(ours))
+def wish(item_code: str = "LATTE", managed: tuple[str, ...] = (OLD, PATH)) -> WriteBack:
+    return WriteBack(item_code, PICTURE, PATH, frozenset(managed))
 
 
 def add(engine: Engine, item_code: str = "LATTE", url: str | None = PICTURE, shown: str | None = None) -> None:
@@ -84,7 +84,7 @@ def unfinished_edit(engine: Engine, edit: str) -> Iterator[Connection]:
         (None, OLD, Verdict.MOVED),
     ],
 )
-def test_only_an_empty_row_or_a_path_of_ours_at_the_very_same_url_is_written(
+def test_only_an_empty_row_or_a_managed_path_at_the_very_same_url_is_written(
     engine: Engine, url: str | None, value: str | None, verdict: Verdict
 ) -> None:
     add(engine, url=url, shown=value)

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, Engine
 
 from cata_pipeline.buckets import StoredObject
 from cata_pipeline.errors import DatabaseError, StorageError, TenantError
-from cata_pipeline.images.ledger import Ledger
+from cata_pipeline.images.image_paths import ComputedPath, ImagePaths
 from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.unreferenced import Pile, UnreferencedImages, find_unreferenced, sort_out
 from cata_pipeline_tests.images.conftest import Shop
@@ -41,10 +41,8 @@ def any_shop(new_shop: Callable[[str, Engine], Shop], engine: Engine, tenant_id:
 
 
 def report(shop: Shop, *, days_later: int = 2) -> UnreferencedImages:
-    tenant, ledger = TenantImages(shop.tenant_engine), Ledger(shop.control, shop.tenant_id)
-    return find_unreferenced(
-        shop.tenant_id, tenant, ledger, shop.bucket, datetime.now(UTC) + timedelta(days=days_later)
-    )
+    tenant, paths = TenantImages(shop.tenant_engine), ImagePaths(shop.control, shop.tenant_id)
+    return find_unreferenced(shop.tenant_id, tenant, paths, shop.bucket, datetime.now(UTC) + timedelta(days=days_later))
 
 
 def put(shop: Shop, name: str, content: bytes = b"12345") -> str:
@@ -126,10 +124,11 @@ def test_paths_are_read_from_a_renamed_schema(any_shop: Shop) -> None:
 
 
 def test_the_ledger_names_each_path_once_in_the_order_of_bytes(control: Engine) -> None:
-    ledger = Ledger(control, "kopi-kita")
-    ledger.record([("A", f"{FOLDER}b"), ("B", f"{FOLDER}b"), ("A", f"{FOLDER}B"), ("C", f"{FOLDER}é")])
-    Ledger(control, "roti-pagi").record([("A", "roti-pagi/items/a")])
-    assert list(ledger.paths(2)) == [f"{FOLDER}B", f"{FOLDER}b", f"{FOLDER}é"]
+    paths = ImagePaths(control, "kopi-kita")
+    known = [("A", f"{FOLDER}b"), ("B", f"{FOLDER}b"), ("A", f"{FOLDER}B"), ("C", f"{FOLDER}é")]
+    paths.record([ComputedPath(code, path, is_written=code == "A") for code, path in known])
+    ImagePaths(control, "roti-pagi").record([ComputedPath("A", "roti-pagi/items/a", is_written=True)])
+    assert list(paths.all(2)) == [f"{FOLDER}B", f"{FOLDER}b", f"{FOLDER}é"]
 
 
 def test_an_unreadable_tenant_database_is_told(shop: Shop) -> None:
