@@ -14,6 +14,7 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 # What is kept of the headers, so that a host cannot make us keep more; the lists count with all of their lines.
 _LISTS = frozenset({b"content-digest", b"content-encoding", b"transfer-encoding"})
 _KEPT = _LISTS | {b"content-length", b"content-type", b"etag", b"last-modified", b"location"}
+_TLS_ALERT = b"\x15\x03"
 _CODINGS = frozenset({b"chunked", b"identity"})
 _MOST_INTERIM = 8
 
@@ -28,6 +29,10 @@ class BrokenOffError(OSError):
 
 class TooLargeError(OSError):
     """The body is larger than a picture may be."""
+
+
+class TlsAnswerError(OSError):
+    """A request in plain text was answered by an alert of TLS."""
 
 
 class Answer:
@@ -67,9 +72,12 @@ class Answer:
     def feed(self, data: bytes) -> bool:
         """More has arrived; returns whether it brought the head or the end.
 
-        Raises `TooLargeError` for more than `max_bytes` of body, and `AnswerError` for anything out of order.
+        Raises `TooLargeError` for more than `max_bytes` of body, `TlsAnswerError`, and `AnswerError` for anything else
+        that is out of order.
         """
         assert self._parser is not None
+        if not self._arrived and data.startswith(_TLS_ALERT):
+            raise TlsAnswerError("an alert of TLS")
         self._arrived += len(data)
         had_head = self.has_head
         try:

@@ -20,7 +20,7 @@ from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.errors import StoppedError
-from cata_pipeline.images.breaker import HostBreakers
+from cata_pipeline.images.breaker import HostBreakers, TenantBreakers
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
@@ -68,11 +68,12 @@ def copy_images(  # noqa: PLR0913 what a copy touches, each by its name
     written until then stays, and the next copy goes on from there.
 
     `stop` ends it early with a `StoppedError`: hosts are left at once, pictures that arrived are stored, shown and
-    settled, and the rest is due as before. Tenants that share `breakers` meet a dead host only once.
+    settled, and the rest is due as before. Tenants that share `breakers` meet a host that
+    cannot be connected to only once.
     """
     limits, now = limits or CopyLimits(), now or ControlClock(control).now
     return _Copy(tenant_id, tenant, control, bucket, policy, inspector, now, limits).run(
-        stop or Stop(), breakers or HostBreakers(limits)
+        stop or Stop(), (breakers or HostBreakers(limits)).of_tenant(tenant_id)
     )
 
 
@@ -88,7 +89,7 @@ class _Means:
     threads: ThreadPoolExecutor
     rota: Rota
     fetching: set[asyncio.Task[None]]
-    breakers: HostBreakers
+    breakers: TenantBreakers
 
 
 class _Copy:
@@ -120,7 +121,7 @@ class _Copy:
         self._pending_work = 0
         self._flushing = asyncio.Lock()
 
-    def run(self, stop: Stop, breakers: HostBreakers) -> ImageResult:
+    def run(self, stop: Stop, breakers: TenantBreakers) -> ImageResult:
         started, due_at = time.perf_counter(), self._now()
         work = work_list(self._tenant, self._ledger, self._paths, due_at, self._limits)
         self._counts["considered"] = work.item_count
@@ -144,7 +145,7 @@ class _Copy:
         former = [CopiedPicture(*known) for known in self._paths.newest(MAX_NEWEST) if known[1] not in shown]
         return (*brought, *former)[:MAX_NEWEST]
 
-    async def _copy_urls(self, urls: list[DueUrl], stop: Stop, breakers: HostBreakers) -> None:
+    async def _copy_urls(self, urls: list[DueUrl], stop: Stop, breakers: TenantBreakers) -> None:
         total = len(urls)
         progress = Progress(self._tenant_id, total)
         loop = asyncio.get_running_loop()

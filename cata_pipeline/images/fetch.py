@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from yarl import URL
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
-from cata_pipeline.images.answer import Answer, BrokenOffError, TooLargeError
-from cata_pipeline.images.breaker import HostBreakers
-from cata_pipeline.images.connection import Connection
+from cata_pipeline.images.answer import Answer, BrokenOffError, TlsAnswerError, TooLargeError
+from cata_pipeline.images.breaker import HostBreakers, TenantBreakers
+from cata_pipeline.images.connection import Connection, DroppedError
 from cata_pipeline.images.digests import is_altered
-from cata_pipeline.images.failure import PictureError
+from cata_pipeline.images.failure import HostFault, PictureError, PostponedError
+from cata_pipeline.images.guard import NoSocketError, UnreachableError
 from cata_pipeline.images.kinds import WEB_PAGE
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, origin_of, redirect_target
@@ -29,6 +30,9 @@ _GONE = frozenset({404, 410})
 _TRANSIENT = frozenset({401, 403, 408, 425})
 _CANNOT_SERVE_NOW = frozenset({429, 502, 503, 504})
 _OK, _NOT_MODIFIED, _FIRST_SERVER_ERROR = 200, 304, 500
+# What OpenSSL calls the first bytes of a server that does not speak TLS, by version.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+_EXPECTS_HTTPS = "the image's host expects https at this address, and the address says http"
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,512}")
 
 
@@ -62,7 +66,7 @@ class _Visit:
     pool: Pool
     known: Validators
     limits: CopyLimits
-    breakers: HostBreakers
+    breakers: TenantBreakers
     end: float
     fair_until: float
 
@@ -73,18 +77,18 @@ async def fetch(
     known: Validators,
     policy: AddressPolicy,
     limits: CopyLimits,
-    breakers: HostBreakers | None = None,
+    breakers: TenantBreakers | None = None,
 ) -> Fetched | NotModified:
     """GET `url` through a guarded pool; `known` makes the request conditional.
 
     Raises `PictureError` for everything that goes wrong with this URL or its hosts (`PostponedError` when one of them
-    rests and was not asked), and nothing else.
+    is suspended and was not requested), and nothing else.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     end = began + limits.deadline_seconds
     fair_until = began + max(0.0, limits.deadline_seconds - limits.silence_seconds)
-    visit = _Visit(pool, known, limits, breakers or HostBreakers(limits), end, fair_until)
+    visit = _Visit(pool, known, limits, breakers or HostBreakers(limits).of_tenant(""), end, fair_until)
     target = checked_url(url, policy, limits.url_characters)
     for hop in range(limits.redirects + 1):
         answer = await _asked(visit, target, began)
@@ -99,25 +103,30 @@ async def fetch(
 
 
 async def _asked(visit: _Visit, url: URL, began: float) -> Fetched | NotModified | _Redirect:
-    """One host's answer; told to its breaker."""
+    """One origin's response; its breaker learns of the outcome."""
     origin = origin_of(url)
-    host = f"{origin.key}:{origin.port}"
-    visit.breakers.admit(host)
+    origin = origin._replace(host=origin.key)
+    visit.breakers.admit(origin)
     try:
         answer = await _explained(visit, url)
     except TimeoutError:
-        # A slow host that redirects at the last moment must not make another one rest, for all tenants, by that. Nor
-        # has the other one answered, so its breaker is told nothing.
-        is_its_fault = began <= visit.fair_until
-        if is_its_fault:
-            visit.breakers.failed(host)
+        # A slow host that redirects at the last moment must not suspend the next one by that. Nor has the next one
+        # responded, so its breaker learns nothing.
+        fault = HostFault.UNSERVED if began <= visit.fair_until else None
+        if fault:
+            visit.breakers.failed(origin, fault)
         raise PictureError(
-            "the picture's host did not answer completely in time", transient=True, host_fault=is_its_fault
+            "the picture's host did not answer completely in time", transient=True, host_fault=fault
         ) from None
-    except PictureError as error:
-        (visit.breakers.failed if error.host_fault else visit.breakers.answered)(host)
+    except PostponedError:
         raise
-    visit.breakers.answered(host)
+    except PictureError as error:
+        if error.host_fault:
+            visit.breakers.failed(origin, error.host_fault)
+        else:
+            visit.breakers.responded(origin)
+        raise
+    visit.breakers.responded(origin)
     return answer
 
 
@@ -132,6 +141,9 @@ async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redire
     except (PictureError, TimeoutError):
         raise
     except OSError as error:
+        # Many TLS servers close the connection of a plain-text client without a word.
+        if isinstance(error, DroppedError) and url.scheme == "http" and await visit.pool.speaks_tls(url, visit.end):
+            raise PictureError(_EXPECTS_HTTPS) from None
         raise _connection_failure(error, visit.limits) from None
     except (ValueError, IndexError, TypeError):
         # URL, IDNA and header parsing raise these for spellings that no check above foresees; one must not stop all.
@@ -139,15 +151,31 @@ async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redire
 
 
 def _connection_failure(error: OSError, limits: CopyLimits) -> PictureError:
-    if isinstance(error, AddressDeniedError):
-        return PictureError(str(error))
-    if isinstance(error, TooLargeError):
-        return _too_large(limits)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return PictureError("the picture's host has no valid certificate")
+    if isinstance(error, NoSocketError):
+        return PostponedError("our machine has no connection left for the image at the moment")
+    if reason := _fault_of_the_url(error, limits):
+        return PictureError(reason)
     if isinstance(error, BrokenOffError):
-        return PictureError("the picture's host broke off in the middle of the file", host_fault=True)
-    return PictureError("the picture's host could not be reached or did not answer properly", host_fault=True)
+        return PictureError("the picture's host broke off in the middle of the file", host_fault=HostFault.UNSERVED)
+    fault = HostFault.UNREACHABLE if isinstance(error, UnreachableError) else HostFault.UNSERVED
+    return PictureError("the picture's host could not be reached or did not answer properly", host_fault=fault)
+
+
+def _fault_of_the_url(error: OSError, limits: CopyLimits) -> str | None:
+    """Why no retry helps and no other URL of the host is concerned."""
+    match error:
+        case AddressDeniedError():
+            return str(error)
+        case TooLargeError():
+            return _too_large(limits)
+        case ssl.SSLCertVerificationError():
+            return "the picture's host has no valid certificate"
+        case ssl.SSLError(reason=reason) if reason in _NOT_TLS:
+            return "the image's host does not speak https at this address"
+        case TlsAnswerError():
+            return _EXPECTS_HTTPS
+        case _:
+            return None
 
 
 async def _get(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
@@ -181,18 +209,18 @@ def _check_head(answer: Answer, limits: CopyLimits) -> None:
         raise PictureError(
             f"the picture's host answers {status} instead of the picture",
             transient=transient,
-            host_fault=status in _CANNOT_SERVE_NOW,
+            host_fault=HostFault.UNSERVED if status in _CANNOT_SERVE_NOW else None,
         )
     if answer.header(b"content-encoding").strip().lower() not in {"identity", ""}:
         raise PictureError("the picture's host sends it compressed, although asked not to")
     if answer.header(b"content-type").partition(";")[0].strip().lower() == "text/html":
         raise PictureError(WEB_PAGE)
     if int(answer.header(b"content-length") or 0) > limits.max_bytes:
-        raise _too_large(limits)
+        raise PictureError(_too_large(limits))
 
 
-def _too_large(limits: CopyLimits) -> PictureError:
-    return PictureError(f"the picture is larger than {limits.max_bytes / 1_000_000:g} MB")
+def _too_large(limits: CopyLimits) -> str:
+    return f"the picture is larger than {limits.max_bytes / 1_000_000:g} MB"
 
 
 def _validator(answer: Answer, header: bytes) -> str | None:

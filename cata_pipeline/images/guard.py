@@ -6,6 +6,7 @@ Which connections are kept is `pool.py`; what is asked on them, and what an answ
 """
 
 import asyncio
+import errno
 import functools
 import ipaddress
 import socket
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
-from cata_pipeline.addresses import AddressPolicy
+from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.images.connection import Connection
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.picture_url import Origin
@@ -22,6 +23,17 @@ from cata_pipeline.images.picture_url import Origin
 _REMEMBERED_SECONDS = 10.0
 _NEXT_ADDRESS_SECONDS = 0.25
 _Addresses = list[tuple[socket.AddressFamily, str]]
+
+
+_OUR_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+
+
+class UnreachableError(OSError):
+    """The name has no address, or none of its addresses takes a connection: everyone would meet the same."""
+
+
+class NoSocketError(OSError):
+    """This machine has no socket left; nothing was sent, and nothing is known of the host."""
 
 
 class Guard:
@@ -36,16 +48,14 @@ class Guard:
         self._lookups: dict[Origin, asyncio.Future[_Addresses]] = {}
 
     async def connect(self, origin: Origin) -> Connection:
-        """A connection that nothing was asked on yet; raises `TimeoutError` when none of the addresses answers."""
-        addresses = await self._addresses_of(origin)
-        # All addresses of a host together.
+        """A connection that nothing was asked on yet.
+
+        Raises `UnreachableError`, `NoSocketError`, or for a TLS handshake that fails `ssl.SSLError`, `TimeoutError` or
+        another `OSError`.
+        """
+        ours = await self._connected(origin)
+        is_tls = origin.scheme == "https"
         async with asyncio.timeout(self._limits.silence_seconds):
-            ours = await start_connection(
-                [_address_info(family, address, origin.port) for family, address in addresses],
-                happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
-                socket_factory=functools.partial(_judged_socket, self._policy),
-            )
-            is_tls = origin.scheme == "https"
             connection = Connection(origin, self._limits)
             try:
                 await self._loop.create_connection(
@@ -63,9 +73,37 @@ class Guard:
                 raise
         return connection
 
+    async def speaks_tls(self, origin: Origin) -> bool:
+        """Whether the port of a plain-http origin expects TLS, found by a handshake; sends no request."""
+        try:
+            connection = await self.connect(origin._replace(scheme="https"))
+        except ssl.SSLCertVerificationError:
+            return True
+        except OSError:
+            return False
+        connection.abort()
+        return True
+
     def close(self) -> None:
         """Look nothing up any more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _connected(self, origin: Origin) -> socket.socket:
+        addresses = await self._addresses_of(origin)
+        try:
+            # All addresses of a host together.
+            async with asyncio.timeout(self._limits.silence_seconds):
+                return await start_connection(
+                    [_address_info(family, address, origin.port) for family, address in addresses],
+                    happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+                    socket_factory=functools.partial(_judged_socket, self._policy),
+                )
+        except AddressDeniedError:
+            raise
+        except OSError as error:
+            if error.errno in _OUR_LIMITS:
+                raise NoSocketError(error.errno, "no socket is left") from None
+            raise UnreachableError("no address of the host takes a connection") from None
 
     async def _addresses_of(self, origin: Origin) -> _Addresses:
         """The numeric addresses to try; a name is refused when any of its addresses is denied."""
@@ -79,7 +117,10 @@ class Guard:
             async with asyncio.timeout(self._limits.lookup_seconds):
                 found = await asyncio.shield(self._lookup(origin))
         except TimeoutError:
+            # Not `UnreachableError`: this tenant's other names may have kept all lookup threads busy.
             raise OSError("the name server did not answer in time") from None
+        except socket.gaierror as error:
+            raise UnreachableError("the name has no address") from error
         except UnicodeError:
             raise OSError("not a host name") from None
         for _, address in found:

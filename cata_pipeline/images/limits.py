@@ -26,7 +26,7 @@ class CopyLimits:
       `concurrency` pictures of a tenant (each may hold `max_bytes` in memory), `concurrency_per_host` of them at one
       host, `lookup_threads` for DNS.
     When a host is left alone:
-      `host_failures` in a row without any answer, for `host_rest_seconds`.
+      `host_failures` in a row without a proper response, for `host_rest_seconds`; `suspended_origins` are remembered.
     What a picture may be:
       `max_pixels`, `min_side`, `max_side` (pixels), `max_frames` (of an animation); `decode_seconds` (wall and
       processor time), `decode_bytes` (address space of a worker process), `decode_workers` (processes, shared by all
@@ -58,6 +58,7 @@ class CopyLimits:
 
     host_failures: int = 5
     host_rest_seconds: float = 60.0
+    suspended_origins: int = 10_000
 
     max_pixels: int = 50_000_000
     min_side: int = 8

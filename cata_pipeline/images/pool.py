@@ -69,6 +69,14 @@ class Pool:
             fresh = await self._guard.connect(origin)
         return fresh, await self._asked(fresh, request, end)
 
+    async def speaks_tls(self, url: URL, end: float) -> bool:
+        """Whether the port of a plain-http URL expects TLS; False for what is not known by `end`."""
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._guard.speaks_tls(origin_of(url))
+        except TimeoutError:
+            return False
+
     def done(self, connection: Connection) -> None:
         """Keep a connection whose answer was read to its end; any other is closed."""
         if connection.rest():

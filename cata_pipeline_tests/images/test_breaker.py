@@ -1,7 +1,9 @@
 """A host that does not answer costs a few waits, not one for each of its pictures."""
 
 import asyncio
+import errno
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,13 +15,15 @@ from aiohttp import web
 from sqlalchemy.engine import URL, Engine
 
 from cata_pipeline.addresses import AddressPolicy
-from cata_pipeline.images.breaker import HostBreakers
+from cata_pipeline.images.breaker import HostBreakers, TenantBreakers
 from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.due import LedgerEntry, after_failure, fetch_is_due
-from cata_pipeline.images.failure import PictureError, PostponedError
+from cata_pipeline.images.failure import HostFault, PictureError, PostponedError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
 from cata_pipeline.images.limits import CopyLimits
+from cata_pipeline.images.picture_url import Origin
 from cata_pipeline.images.pool import guarded_pool
+from cata_pipeline.images.result import ImageFailure
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 from cata_pipeline.tenants.history import History
 from cata_pipeline_tests.images import conftest
@@ -47,68 +51,83 @@ def clock() -> Seconds:
 
 
 @pytest.fixture
-def breakers(clock: Seconds) -> HostBreakers:
+def shared(clock: Seconds) -> HostBreakers:
     return HostBreakers(LIMITS, clock)
 
 
-def rests(breakers: HostBreakers, host: str = "cdn") -> bool:
+@pytest.fixture
+def breakers(shared: HostBreakers) -> TenantBreakers:
+    return shared.of_tenant("kopi-kita")
+
+
+CDN, OTHER = Origin("https", "cdn", 443), Origin("https", "other", 443)
+EITHER = pytest.mark.parametrize("fault", list(HostFault))
+
+
+def rests(breakers: TenantBreakers, origin: Origin = CDN) -> bool:
     try:
-        breakers.admit(host)
+        breakers.admit(origin)
     except PostponedError:
         return True
     return False
 
 
-def fail(breakers: HostBreakers, times: int, host: str = "cdn") -> None:
+def fail(breakers: TenantBreakers, times: int, fault: HostFault = HostFault.UNSERVED, origin: Origin = CDN) -> None:
     for _ in range(times):
-        breakers.failed(host)
+        breakers.failed(origin, fault)
 
 
-def test_a_host_rests_after_so_many_failures_in_a_row_and_not_before(breakers: HostBreakers) -> None:
-    fail(breakers, 2)
+@EITHER
+def test_a_host_rests_after_so_many_failures_in_a_row_and_not_before(
+    breakers: TenantBreakers, fault: HostFault
+) -> None:
+    fail(breakers, 2, fault)
     assert not rests(breakers)
-    fail(breakers, 1)
-    with pytest.raises(PostponedError, match="did not answer 3 times in a row") as postponed:
-        breakers.admit("cdn")
+    fail(breakers, 1, fault)
+    with pytest.raises(PostponedError, match="did not respond properly 3 times in a row") as postponed:
+        breakers.admit(CDN)
     assert postponed.value.transient
 
 
-def test_any_answer_ends_the_row(breakers: HostBreakers) -> None:
+def test_any_response_ends_the_row(shared: HostBreakers, breakers: TenantBreakers) -> None:
     for _ in range(5):
-        fail(breakers, 2)
-        breakers.answered("cdn")
+        fail(breakers, 2, HostFault.UNREACHABLE)
+        breakers.responded(CDN)
     assert not rests(breakers)
-    assert breakers._troubles == {}
+    assert shared.circuits == {}
 
 
-def test_a_resting_host_costs_the_others_nothing(breakers: HostBreakers) -> None:
-    fail(breakers, 3)
+@EITHER
+def test_a_resting_host_costs_the_others_nothing(breakers: TenantBreakers, fault: HostFault) -> None:
+    fail(breakers, 3, fault)
     assert rests(breakers)
-    assert not rests(breakers, "other")
+    for origin in (OTHER, CDN._replace(scheme="http"), CDN._replace(port=80)):
+        assert not rests(breakers, origin)
 
 
+@EITHER
 def test_after_a_rest_one_picture_is_let_through_and_the_others_wait_for_what_it_meets(
-    breakers: HostBreakers, clock: Seconds
+    breakers: TenantBreakers, clock: Seconds, fault: HostFault
 ) -> None:
-    fail(breakers, 3)
+    fail(breakers, 3, fault)
     clock.now += 59.9
     assert rests(breakers)
     clock.now += 0.1
     assert not rests(breakers)
     assert rests(breakers)
 
-    breakers.failed("cdn")
+    breakers.failed(CDN, fault)
     clock.now += 59.9
     assert rests(breakers)
     clock.now += 0.1
     assert not rests(breakers)
 
-    breakers.answered("cdn")
+    breakers.responded(CDN)
     assert not rests(breakers)
     assert not rests(breakers)
 
 
-def test_a_probe_that_is_never_heard_of_again_costs_one_more_rest(breakers: HostBreakers, clock: Seconds) -> None:
+def test_a_probe_that_is_never_heard_of_again_costs_one_more_rest(breakers: TenantBreakers, clock: Seconds) -> None:
     fail(breakers, 3)
     clock.now += 60
     assert not rests(breakers)
@@ -116,10 +135,70 @@ def test_a_probe_that_is_never_heard_of_again_costs_one_more_rest(breakers: Host
     assert not rests(breakers)
 
 
-def test_an_answer_that_comes_late_wakes_the_host(breakers: HostBreakers) -> None:
-    fail(breakers, 8)
-    breakers.answered("cdn")
+def test_a_response_that_comes_late_wakes_the_host(breakers: TenantBreakers) -> None:
+    fail(breakers, 8, HostFault.UNREACHABLE)
+    breakers.responded(CDN)
     assert not rests(breakers)
+
+
+def test_connections_that_cannot_be_made_suspend_a_host_for_all_whoever_meets_them(shared: HostBreakers) -> None:
+    tenants = [shared.of_tenant(name) for name in "abc"]
+    for tenant in tenants:
+        fail(tenant, 1, HostFault.UNREACHABLE)
+    assert [rests(tenant) for tenant in (*tenants, shared.of_tenant("d"))] == [True] * 4
+
+
+def test_responses_that_fail_for_one_tenant_suspend_a_host_for_that_tenant_only(shared: HostBreakers) -> None:
+    one, other = shared.of_tenant("one"), shared.of_tenant("other")
+    fail(one, 100)
+    fail(other, 2)
+    assert (rests(one), rests(other)) == (True, False)
+
+
+def test_responses_that_fail_for_two_tenants_suspend_a_host_for_all(shared: HostBreakers) -> None:
+    one, other, third = (shared.of_tenant(name) for name in ("one", "other", "third"))
+    fail(one, 3)
+    fail(other, 3)
+    assert rests(third)
+
+
+def test_copies_of_one_tenant_are_one_tenant(shared: HostBreakers) -> None:
+    for _ in range(3):
+        fail(shared.of_tenant("one"), 3)
+    assert not rests(shared.of_tenant("other"))
+
+
+def test_a_response_to_any_tenant_clears_the_host_and_leaves_the_others_to_their_own_failures(
+    shared: HostBreakers, clock: Seconds
+) -> None:
+    one, other, third = (shared.of_tenant(name) for name in ("one", "other", "third"))
+    fail(one, 3)
+    fail(other, 3)
+    clock.now += 60
+    assert not rests(third)
+    third.responded(CDN)
+    assert (rests(one), rests(one), rests(third)) == (False, True, False)
+
+
+def test_a_tenant_that_is_suspended_itself_does_not_use_up_the_others_turn(
+    shared: HostBreakers, clock: Seconds
+) -> None:
+    one, other = shared.of_tenant("one"), shared.of_tenant("other")
+    fail(other, 3, HostFault.UNREACHABLE)
+    clock.now += 30
+    fail(one, 3)
+    clock.now += 30
+    assert rests(one)
+    assert not rests(other)
+
+
+def test_hosts_without_number_take_no_memory_without_end(clock: Seconds) -> None:
+    shared = HostBreakers(replace(LIMITS, suspended_origins=10), clock)
+    tenant = shared.of_tenant("one")
+    for number in range(100):
+        fail(tenant, 3, HostFault.UNREACHABLE, Origin("https", f"dead-{number}", 443))
+    assert len(shared.circuits) == 10
+    assert rests(shared.of_tenant("other"), Origin("https", "dead-99", 443))
 
 
 def test_a_postponed_picture_is_not_blamed_and_waits_the_shortest_time() -> None:
@@ -154,7 +233,7 @@ def test_only_a_host_that_cannot_serve_is_at_fault(host: PictureHost, answer: An
     with pytest.raises(PictureError) as refusal:
         get(host.url("/a"), policy_for(host.port))
 
-    assert refusal.value.host_fault is counts
+    assert refusal.value.host_fault is (HostFault.UNSERVED if counts else None)
 
 
 def test_a_denied_address_is_no_host_that_is_down() -> None:
@@ -245,21 +324,124 @@ def test_postponed_pictures_are_copied_once_their_host_is_back(shop: Shop, dead_
         assert connection.execute(sa.text("SELECT count(*) FROM image_urls WHERE failure IS NOT NULL")).scalar() == 0
 
 
-def test_tenants_that_share_breakers_meet_a_dead_host_once(
+@pytest.fixture
+def shops(
     new_shop: Callable[[str, Engine], Shop],
     new_tenant_database: Callable[[str], URL],
-    dead_host: socket.socket,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shops = [new_shop(name, sa.create_engine(new_tenant_database(name), poolclass=sa.NullPool)) for name in ("a", "b")]
+) -> list[Shop]:
+    """Three tenants of one process."""
     monkeypatch.setattr(conftest, "copy_images", partial(copy_images, breakers=HostBreakers()))
+    return [new_shop(name, sa.create_engine(new_tenant_database(name), poolclass=sa.NullPool)) for name in "abc"]
+
+
+def test_a_host_that_accepts_and_says_nothing_is_met_by_two_tenants_and_spared_by_the_third(
+    shops: list[Shop], dead_host: socket.socket
+) -> None:
+    met = []
     for shop in shops:
         point_at(shop, dead_host, 20)
+        assert shop.copy().failed == 20
+        met.append(connections_to(dead_host) > 0)
+    assert met == [True, True, False]
 
-    assert shops[0].copy().failed == 20
-    assert connections_to(dead_host) > 0
-    assert shops[1].copy().failed == 20
-    assert connections_to(dead_host) == 0
+
+def requested(shop: Shop) -> int:
+    """How many of a tenant's failing URLs were requested, and not only postponed."""
+    with shop.control.connect() as connection:
+        found: int = connection.execute(
+            sa.text("SELECT count(*) FROM image_urls WHERE tenant_id = :tenant AND failures > 0"),
+            {"tenant": shop.tenant_id},
+        ).scalar_one()
+        return found
+
+
+def test_a_host_that_takes_no_connection_is_met_by_one_tenant(shops: list[Shop], dead_host: socket.socket) -> None:
+    for shop in shops:
+        point_at(shop, dead_host, 20)
+    dead_host.close()
+    for shop in shops:
+        assert shop.copy().failed == 20
+    assert [requested(shop) > 0 for shop in shops] == [True, False, False]
+
+
+def failing(shop: Shop, url: str, count: int) -> list[ImageFailure]:
+    """The failures of a copy with that many items at `url`."""
+    for number in range(count):
+        shop.add(f"BAD-{number:02}", url.replace("*", str(number)))
+    result = shop.copy()
+    assert result.failed == count
+    return list(result.failures)
+
+
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+def test_urls_that_fail_for_one_tenant_postpone_no_other_tenants_images(shops: list[Shop], code: int) -> None:
+    bad, good, _ = shops
+    for number in range(8):
+        bad.host.answers[f"/bad/{number}"] = status(code)
+        good.host.answers[f"/{number}"] = picture(draw(number))
+        good.add(f"ITEM-{number}", good.host.url(f"/{number}"))
+    failing(bad, bad.host.url("/bad/*"), 8)
+    assert good.copy().written_back == 8
+
+
+def test_https_at_a_port_of_plain_http_is_the_urls_own_fault(shops: list[Shop]) -> None:
+    bad, good, _ = shops
+    for number in range(8):
+        good.host.answers[f"/{number}"] = picture(draw(number))
+        for shop in (bad, good):
+            shop.add(f"ITEM-{number}", good.host.url(f"/{number}"))
+    mistaken = bad.host.url("/bad/*").replace("http:", "https:")
+    for number in range(8):
+        bad.add(f"BAD-{number:02}", mistaken.replace("*", str(number)))
+
+    result = bad.copy()
+
+    assert (result.failed, result.written_back) == (8, 8)
+    assert {failure.reason for failure in result.failures} == {"the image's host does not speak https at this address"}
+    assert {failure.next_try_at for failure in result.failures} == {bad.clock() + timedelta(days=1)}
+    assert requested(bad) == 8
+    assert good.copy().written_back == 8
+
+
+def test_a_machine_without_sockets_blames_no_host(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cata_pipeline.images.guard._judged_socket", none_left)
+        failures = failing(shop, shop.host.url("/*"), 20)
+    assert {failure.reason for failure in failures} == {
+        "our machine has no connection left for the image at the moment"
+    }
+    assert requested(shop) == 0
+
+
+def test_names_that_no_server_resolves_in_time_suspend_no_host_for_other_tenants(
+    shops: list[Shop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, attacker, _ = shops
+    ends = threading.Event()
+
+    def look_up(host: str, *_: object) -> list[tuple[socket.AddressFamily, str]]:
+        if host.startswith("hangs"):
+            ends.wait()
+        return [(socket.AF_INET, LOOPBACK)]
+
+    monkeypatch.setattr("cata_pipeline.images.guard._addresses", look_up)
+    monkeypatch.setattr("cata_pipeline.images.picture_url.WEB_PORTS", {victim.host.port})
+    attacker.limit(lookup_threads=2, lookup_seconds=0.2)
+    for number in range(8):
+        for shop in (victim, attacker):
+            shop.add(f"CDN-{number}", f"http://cdn.example:{victim.host.port}/{number}")
+        attacker.add(f"HANGS-{number}", f"http://hangs-{number}.example:{victim.host.port}/")
+        victim.host.answers[f"/{number}"] = picture(draw(number))
+    try:
+        assert attacker.copy().failed == 16
+    finally:
+        ends.set()
+
+    assert victim.copy().written_back == 8
 
 
 def test_the_host_that_a_redirect_leads_to_is_the_one_that_rests(shop: Shop, dead_host: socket.socket) -> None:
@@ -285,7 +467,7 @@ def test_a_host_that_was_left_no_fair_share_of_the_time_is_neither_blamed_nor_cl
     port = dead_host.getsockname()[1]
     # Later than the redirecting host may take if the next one is to have `silence_seconds`.
     limits = replace(LIMITS, deadline_seconds=1.0, silence_seconds=0.9)
-    breakers, victim = HostBreakers(limits), f"{LOOPBACK}:{port}"
+    breakers, victim = HostBreakers(limits).of_tenant("kopi-kita"), Origin("http", LOOPBACK, port)
 
     async def late(_: web.Request) -> web.Response:
         await asyncio.sleep(0.2)
@@ -297,13 +479,13 @@ def test_a_host_that_was_left_no_fair_share_of_the_time_is_neither_blamed_nor_cl
             return await fetch(pool, host.url("/a"), NO_VALIDATORS, policy, limits, breakers)
 
     host.answers["/a"] = late
-    fail(breakers, 2, victim)
+    fail(breakers, 2, origin=victim)
     with pytest.raises(PictureError, match="in time") as refusal:
         asyncio.run(run())
 
     assert connections_to(dead_host) == 1
-    assert (refusal.value.transient, refusal.value.host_fault) == (True, False)
+    assert (refusal.value.transient, refusal.value.host_fault) == (True, None)
     assert not rests(breakers, victim)
-    assert not rests(breakers, f"{LOOPBACK}:{host.port}")
-    fail(breakers, 1, victim)
+    assert not rests(breakers, Origin("http", LOOPBACK, host.port))
+    fail(breakers, 1, origin=victim)
     assert rests(breakers, victim)

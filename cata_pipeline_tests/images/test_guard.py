@@ -50,7 +50,7 @@ def test_a_denial_is_told_from_an_unreachable_host(canary: Canary, spelling: str
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(guard.UnreachableError):
         get(f"http://127.0.0.1:{port}/", policy_for(port))
 
 

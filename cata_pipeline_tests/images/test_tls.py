@@ -18,7 +18,7 @@ from cryptography import x509
 
 from cata_pipeline.images import guard
 from cata_pipeline.images.connection import Connection
-from cata_pipeline.images.failure import PictureError
+from cata_pipeline.images.failure import HostFault, PictureError
 from cata_pipeline.images.fetch import Fetched
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.pool import guarded_pool
@@ -129,12 +129,34 @@ def test_a_protocol_of_the_past_is_not_spoken(certificate: Certificate) -> None:
         get(f"https://{LOOPBACK}:{port}/", policy_for(port))
 
 
-def test_a_host_that_speaks_no_tls_is_a_failure_of_this_picture(certificate: Certificate) -> None:
-    with (
-        listener(says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")) as port,
-        pytest.raises(PictureError, match="did not answer properly"),
-    ):
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.9\r\n"])
+def test_a_host_that_speaks_no_tls_is_this_urls_own_fault(certificate: Certificate, answer: bytes) -> None:
+    with listener(says(answer)) as port, pytest.raises(PictureError, match="does not speak https") as refusal:
         get(f"https://{LOOPBACK}:{port}/", policy_for(port))
+    assert (refusal.value.transient, refusal.value.host_fault) == (False, None)
+
+
+def test_plain_http_at_a_port_of_tls_is_this_urls_own_fault(certificate: Certificate) -> None:
+    with tls_host(certificate(IP)) as port, pytest.raises(PictureError, match="expects https") as refusal:
+        get(f"http://{LOOPBACK}:{port}/", policy_for(port))
+    assert (refusal.value.transient, refusal.value.host_fault) == (False, None)
+
+
+def test_an_alert_of_tls_in_answer_to_plain_http_is_this_urls_own_fault() -> None:
+    with (
+        listener(says(b"\x15\x03\x01\x00\x02\x02\x0a")) as port,
+        pytest.raises(PictureError, match="expects https") as refusal,
+    ):
+        get(f"http://{LOOPBACK}:{port}/", policy_for(port))
+    assert (refusal.value.transient, refusal.value.host_fault) == (False, None)
+
+
+def test_a_host_that_ends_the_handshake_may_serve_later_and_is_no_evidence_for_other_tenants(
+    certificate: Certificate,
+) -> None:
+    with listener(says(b"")) as port, pytest.raises(PictureError, match="did not answer properly") as refusal:
+        get(f"https://{LOOPBACK}:{port}/", policy_for(port))
+    assert (refusal.value.transient, refusal.value.host_fault) == (True, HostFault.UNSERVED)
 
 
 def test_two_names_at_one_address_each_need_their_own_certificate(
