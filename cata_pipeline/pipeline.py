@@ -58,6 +58,8 @@ from cata_pipeline.tenants.tokens import TokenStore
 logger = logging.getLogger(__name__)
 
 _RECORD_SECONDS = 30.0
+PLACE_SECONDS = 5.0
+"""How long a tenant's image copy counts among those at once; then the next tenant begins beside it."""
 STALE_SHOWN = 20
 """Stale items that an outcome names, the longest stale first."""
 
@@ -238,9 +240,10 @@ class Pipeline:
     def copy_images_batch(
         self, tenant_ids: Sequence[str], run_id: str, *, concurrency: int
     ) -> Generator[ImageOutcome, None, None]:
-        """Copy the pictures of many tenants, `concurrency` at a time; yields each outcome as it is there.
+        """Copy the images of many tenants, `concurrency` at a time; yields each outcome as it is there.
 
-        Closing it early stops those that are being copied.
+        A tenant that takes longer than `PLACE_SECONDS` goes on beside the next one, so that slow hosts hold up only
+        their own tenant. Closing it early stops those that are being copied.
         """
         stop = Stop()
         with Inspector() as inspector:
@@ -248,7 +251,7 @@ class Pipeline:
             def copy(tenant_id: str) -> ImageOutcome:
                 return self.copy_images(tenant_id, run_id, inspector, stop=stop)
 
-            yield from each_served(tenant_ids, concurrency, copy, stop)
+            yield from each_served(tenant_ids, concurrency, copy, stop, place_seconds=PLACE_SECONDS)
 
     def unreferenced_images(self, tenant_id: str) -> UnreferencedImages:
         """Which objects of a tenant's pictures no row refers to; reads only. Raises `TenantError` or `UsageError`."""
