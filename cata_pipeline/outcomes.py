@@ -114,4 +114,5 @@ IMAGE_COUNTS = (
     "written_back",
     "overridden",
     "failed",
+    "deferred",
 )

@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -21,11 +21,12 @@ from cata_pipeline.buckets import Bucket
 from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.errors import StoppedError
 from cata_pipeline.images.breaker import HostBreakers, TenantBreakers
+from cata_pipeline.images.budget import Budget
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
 from cata_pipeline.images.image_paths import ImagePaths
-from cata_pipeline.images.inspection import Inspector
+from cata_pipeline.images.inspection import DecodeBudgetError, Inspector
 from cata_pipeline.images.ledger import Ledger, SettledUrl
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind, StoredPicture, digest, path_without_extension, store
@@ -120,6 +121,7 @@ class _Copy:
         self._pending: list[SettledUrl] = []
         self._pending_work = 0
         self._flushing = asyncio.Lock()
+        self._budget = Budget(limits)
 
     def run(self, stop: Stop, breakers: TenantBreakers) -> ImageResult:
         started, due_at = time.perf_counter(), self._now()
@@ -128,14 +130,19 @@ class _Copy:
         stop.check()
         self._counts.update(self._write(Copy(due.item, due.path) for due in work.items))
         if work.urls:
-            asyncio.run(self._copy_urls(work.urls, stop, breakers))
-        self._ledger.forget_failures(due_at)
-        names = (name for name in ImageResult.__dataclass_fields__ if name not in {"seconds", "failures", "newest"})
+            try:
+                asyncio.run(self._copy_urls(work.urls, stop, breakers))
+            finally:
+                self._inspector.release(self._tenant_id)
+        self._ledger.forget_failures(due_at, [due.url for due in self._budget.deferred])
+        self._counts["deferred"] = self._budget.items
+        names = (field.name for field in fields(ImageResult) if field.type is int)
         return ImageResult(
             **{name: self._counts[name] for name in names},
             seconds=time.perf_counter() - started,
             failures=tuple(self._failures),
             newest=self._gallery(),
+            deferred_reason=self._budget.reason,
         )
 
     def _gallery(self) -> tuple[CopiedPicture, ...]:
@@ -162,7 +169,7 @@ class _Copy:
                 finally:
                     # What is stored is shown, also when the bucket went away since.
                     await self._flush()
-        if progress.done < total:
+        if progress.done + len(self._budget.deferred) < total:
             raise StoppedError(
                 f"The copy was ended after {progress.done} of {total} pictures; these are done and stay."
                 " The next copy goes on with the others."
@@ -184,6 +191,9 @@ class _Copy:
             except PictureError as error:
                 entry = after_failure(due.entry, error, self._now(), self._limits)
                 self._count_failure(due, entry)
+            except DecodeBudgetError:
+                self._budget.defer_undecoded([due, *means.rota.close()])
+                continue
             except StoppedError:
                 return
             settled = SettledUrl(due.url, due.entry, entry, due.items)
@@ -214,10 +224,13 @@ class _Copy:
         task = asyncio.current_task()
         assert task is not None
         means.fetching.add(task)
+        began = time.perf_counter()
         try:
             return await fetch(means.pool, due.url, known, self._policy, self._limits, means.breakers)
         finally:
             means.fetching.remove(task)
+            if self._budget.fetched(time.perf_counter() - began):
+                self._budget.defer_unfetched(means.rota.close())
 
     async def _stored(self, content: bytes, known_path: str | None, means: _Means) -> StoredPicture:
         loop = asyncio.get_running_loop()
@@ -232,7 +245,7 @@ class _Copy:
         sha256 = digest(content)
         if known_path and known_path.startswith(path_without_extension(self._tenant_id, sha256)):
             return sha256, None
-        return sha256, self._inspector.inspect(content)
+        return sha256, self._inspector.inspect(content, self._tenant_id)
 
     def _count_failure(self, due: DueUrl, entry: LedgerEntry) -> None:
         self._counts["failed"] += len(due.items)

@@ -5,7 +5,7 @@ Add a rule about when something happens here. What happens is in `copy.py`; whos
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cata_pipeline.images.failure import PictureError, PostponedError
 from cata_pipeline.images.limits import CopyLimits
@@ -13,6 +13,8 @@ from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 
 _SKEW = timedelta(hours=1)
 """How far apart the clocks of two machines may be without one of them being wrong."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ def fetch_is_due(entry: LedgerEntry, now: datetime, limits: CopyLimits) -> bool:
     if entry.checked_at is None:
         return True
     return not -_SKEW <= now - entry.checked_at < limits.revalidate_after
+
+
+def due_since(entry: LedgerEntry) -> datetime:
+    """Return a time by which to sort due URLs, so that one deferred by a budget is fetched first in the next run."""
+    return entry.next_try_at or entry.checked_at or _NEVER
 
 
 def is_behind(shown: str | None, entry: LedgerEntry) -> bool:

@@ -50,6 +50,7 @@ _FORGET_FAILURES = sa.text("""
     UPDATE image_urls
     SET failures = 0, failure = NULL, failing_since = NULL, next_try_at = NULL
     WHERE tenant_id = :tenant AND failure IS NOT NULL AND next_try_at <= :due_at
+      AND url_sha256 NOT IN (SELECT decode(key, 'hex') FROM jsonb_array_elements_text(CAST(:deferred AS jsonb)) AS key)
 """)
 
 
@@ -110,13 +111,14 @@ class Ledger:
                 checked_at = min(settled.entry.checked_at for settled in confirmed if settled.entry.checked_at)
                 connection.execute(_CONFIRM, {"tenant": self._tenant, "keys": keys, "checked_at": checked_at})
 
-    def forget_failures(self, due_at: datetime) -> None:
-        """Forget the failures of URLs that were due at that time and are so still, after a copy of everything due.
+    def forget_failures(self, due_at: datetime, deferred: Collection[str] = ()) -> None:
+        """Forget the failures of URLs that were due at that time and are so still, though they were not deferred.
 
         No item has such a URL any more, so nobody would ever try it again, and it would be told as failing for ever.
         """
         with self._engine.begin() as connection:
-            connection.execute(_FORGET_FAILURES, {"tenant": self._tenant, "due_at": due_at})
+            keys = json.dumps([_key(url) for url in deferred])
+            connection.execute(_FORGET_FAILURES, {"tenant": self._tenant, "due_at": due_at, "deferred": keys})
 
 
 def _key(url: str) -> str:

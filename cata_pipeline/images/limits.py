@@ -28,9 +28,12 @@ class CopyLimits:
     When a host is left alone:
       `host_failures` in a row without a proper response, for `host_rest_seconds`; `suspended_origins` are remembered.
     What a picture may be:
-      `max_pixels`, `min_side`, `max_side` (pixels), `max_frames` (of an animation); `decode_seconds` (wall and
-      processor time), `decode_bytes` (address space of a worker process), `decode_workers` (processes, shared by all
-      tenants of a process).
+      `max_pixels`, `min_side`, `max_side` (pixels), `max_frames` (of an animation), `max_scans` (of a JPEG);
+      `decode_seconds` (processor time; six times as long by the wall clock), `decode_bytes` (address space of a
+      worker process), `decode_workers` (processes, shared by all tenants of a process). An image that takes longer than
+      `slow_decode_seconds` goes on beside the workers, one a tenant.
+    What a tenant may use in one run; the remainder is due next time:
+      `fetch_budget_seconds` that hosts take to deliver, added up over all URLs; `decode_budget_seconds` of decoding.
     How much is written at once:
       `flush_urls` settled together, or `flush_confirmed` where most are as they were (a crash makes us ask again for
       what was not settled, which costs little for those); `flush_items` in one transaction of the tenant database,
@@ -64,9 +67,14 @@ class CopyLimits:
     min_side: int = 8
     max_side: int = 12_000
     max_frames: int = 500
+    max_scans: int = 50
     decode_seconds: float = 20.0
     decode_bytes: int = 1 << 30
     decode_workers: int = 2
+    slow_decode_seconds: float = 0.25
+
+    fetch_budget_seconds: float = 3_600.0
+    decode_budget_seconds: float = 300.0
 
     flush_urls: int = 100
     flush_confirmed: int = 500

@@ -37,7 +37,8 @@ class ImageResult:
     """The counts of one copy; zeros included.
 
     Items: `considered` (were due), `written_back`, `overridden` (own picture kept), `failed` (no fresh copy, with a
-    reason; such an item may still be served from the last good copy, and then counts there too). Distinct URLs:
+    reason; such an item may still be served from the last good copy, and then counts there too), `deferred` (left to
+    the next run, as `deferred_reason` says). Distinct URLs:
     `not_modified`, `downloaded`, `bytes_downloaded` (bodies only). Objects: `uploaded`, `already_stored`. `seconds` is
     wall time. `newest` are the tenant's newest pictures, those that this copy brought first.
     """
@@ -54,3 +55,5 @@ class ImageResult:
     seconds: float
     failures: tuple[ImageFailure, ...] = ()
     newest: tuple[CopiedPicture, ...] = ()
+    deferred: int = 0
+    deferred_reason: str = ""

@@ -50,11 +50,13 @@ class Rota:
             del self._asked[host]
         self._changed.set()
 
-    def close(self) -> None:
-        """Hand out nothing more."""
+    def close(self) -> list[DueUrl]:
+        """Hand out nothing more; return what was not handed out."""
+        left = [due for queue in self._queues.values() for due in queue]
         self._queues.clear()
         self._ready.clear()
         self._changed.set()
+        return left
 
     def _take(self, host: str) -> DueUrl:
         due = self._queues[host].popleft()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cata_pipeline.images.due import NEVER_SEEN, LedgerEntry, fetch_is_due, is_behind
+from cata_pipeline.images.due import NEVER_SEEN, LedgerEntry, due_since, fetch_is_due, is_behind
 from cata_pipeline.images.image_paths import NOT_MANAGED, ImagePaths
 from cata_pipeline.images.ledger import Ledger
 from cata_pipeline.images.limits import CopyLimits
@@ -47,7 +47,7 @@ class WorkList:
 
 
 def work_list(tenant: TenantImages, ledger: Ledger, paths: ImagePaths, now: datetime, limits: CopyLimits) -> WorkList:
-    """Everything that is due at `now`, by item code."""
+    """Everything that is due at `now`: URLs that wait longest first, then by item code."""
     urls: dict[str, DueUrl] = {}
     items: list[DueItem] = []
     # One more character than is allowed is enough to see that a URL is too long.
@@ -61,7 +61,7 @@ def work_list(tenant: TenantImages, ledger: Ledger, paths: ImagePaths, now: date
             elif entry.path is not None and is_behind(item.shown, entry):
                 behind.append(DueItem(item, entry.path))
         items += _replaceable(behind, paths)
-    return WorkList(list(urls.values()), items)
+    return WorkList(sorted(urls.values(), key=lambda due: due_since(due.entry)), items)
 
 
 def _replaceable(behind: Sequence[DueItem], paths: ImagePaths) -> list[DueItem]:

@@ -54,6 +54,8 @@ def image_events(
             ("item_code", "host", "reason", "next_try"),
             [(f.item_code, f.host, f.reason, f"{f.next_try_at:%Y-%m-%d %H:%M} UTC") for f in failures],
         )
+    if outcome.result.deferred_reason:
+        metadata["deferred_reason"] = outcome.result.deferred_reason
     if shown := gallery(outcome.result.newest, base_url, INLINE_CHARACTERS):
         metadata["newest"] = dg.MetadataValue.md(shown)
     yield _event(IMAGES, outcome.tenant_id, metadata, dry_run=False)

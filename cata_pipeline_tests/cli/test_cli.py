@@ -56,7 +56,7 @@ SYNC_KEYS = {
 }  # fmt: skip
 IMAGE_KEYS = {
     "considered", "not_modified", "downloaded", "bytes_downloaded", "uploaded", "already_stored", "written_back",
-    "overridden", "failed", "seconds",
+    "overridden", "failed", "deferred", "seconds",
 }  # fmt: skip
 _numbers = itertools.count(1)
 

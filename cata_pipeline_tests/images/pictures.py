@@ -74,3 +74,10 @@ def webp_that_says(width: int, height: int) -> bytes:
     inner = draw(kind="WEBP")[12:]
     body = b"WEBP" + b"VP8X" + (10).to_bytes(4, "little") + bytes(4) + size + inner
     return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def with_scans(scans: int, size: tuple[int, int] = (64, 64)) -> bytes:
+    """A progressive JPEG whose last pass is repeated until it has that many scans."""
+    jpeg = saved(Image.new("L", size, 128), "JPEG", progressive=True)
+    last, end = jpeg.rindex(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
+    return jpeg[:end] + jpeg[last:end] * (scans - jpeg.count(b"\xff\xda")) + jpeg[end:]

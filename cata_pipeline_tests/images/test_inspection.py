@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image
 
 from cata_pipeline.errors import StoppedError
 from cata_pipeline.images.failure import PictureError
-from cata_pipeline.images.inspection import DECODER, DecoderError, Inspector, _for_decoder
+from cata_pipeline.images.inspection import DECODER, DecodeBudgetError, DecoderError, Inspector, _for_decoder
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind
 from cata_pipeline_tests.images.conftest import Shop
@@ -360,6 +361,74 @@ def wait_until(happens: Callable[[], bool]) -> None:
     while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def decoding(folder: Path, count: int) -> None:
+    """Wait until so many processes of `DECODER_THAT_WAITS` have an image."""
+    wait_until(lambda: len(list(folder.glob("asked-*"))) >= count)
+
+
+def test_images_of_one_tenant_that_take_long_hold_up_no_other_tenant(tmp_path: Path) -> None:
+    program = tmp_path / "decoder.py"
+    program.write_text(DECODER_THAT_WAITS.format(folder=str(tmp_path)))
+    limits = CopyLimits(decode_workers=2, decode_seconds=PATIENCE_SECONDS, slow_decode_seconds=0.01)
+    with Inspector(limits, program) as inspector, ThreadPoolExecutor(6) as threads:
+        slow = [threads.submit(inspector.inspect, JPEG_HEAD, "slow") for _ in range(4)]
+        decoding(tmp_path, 1)
+        # Were the workers still held, this would wait for as long as those.
+        other = [threads.submit(inspector.inspect, JPEG_HEAD, name) for name in ("b", "c")]
+        decoding(tmp_path, 4)
+        assert not any(future.done() for future in (*slow, *other))
+        assert 4 <= len(list(tmp_path.glob("asked-*"))) <= limits.decode_workers + 2
+        ours = [process for process in children() if str(program) in process.cmdline()]
+        wait_until(lambda: {os.getpriority(os.PRIO_PROCESS, process.pid) for process in ours} == {19})
+        (tmp_path / "go").touch()
+        assert {future.result() for future in (*slow, *other)} == {PictureKind.JPEG}
+        assert not children().intersection(ours), "only root could raise their priority again"
+
+
+DECODER_THAT_REMEMBERS = """
+import sys
+print("{}", flush=True)
+seen = []
+while len(head := sys.stdin.buffer.read(8)) == 8:
+    seen.append(sys.stdin.buffer.read(int.from_bytes(head, "big"))[3:].decode())
+    print('{"reason": "%s"}' % ",".join(seen), flush=True)
+"""
+
+
+def test_a_process_decodes_the_images_of_one_tenant_only(tmp_path: Path) -> None:
+    program = tmp_path / "decoder.py"
+    program.write_text(DECODER_THAT_REMEMBERS)
+    seen = []
+    with Inspector(CopyLimits(decode_workers=1), program) as inspector:
+        for tenant_id in ("one", "other", "one", "other"):
+            with pytest.raises(PictureError) as told:
+                inspector.inspect(JPEG_HEAD + tenant_id.encode(), tenant_id)
+            seen.append(told.value.reason)
+    assert seen == ["one", "other", "one,one", "other,other"]
+
+
+def test_the_processes_of_a_tenant_end_with_its_copy() -> None:
+    others = children()
+    with Inspector() as inspector:
+        for tenant_id in ("one", "other"):
+            inspector.inspect(draw(), tenant_id)
+        assert len(children() - others) == 2
+        inspector.release("one")
+        assert len(children() - others) == 1
+
+
+def test_a_tenant_that_used_up_its_decode_time_costs_no_other_tenant_and_begins_anew_with_the_next_copy() -> None:
+    with Inspector(CopyLimits(decode_budget_seconds=1e-9)) as inspector:
+        for _ in range(2):
+            assert inspector.inspect(draw(), "one") is PictureKind.JPEG
+            for _ in range(2):
+                with pytest.raises(DecodeBudgetError):
+                    inspector.inspect(draw(), "one")
+            assert inspector.inspect(draw(), "other") is PictureKind.JPEG
+            inspector.release("one")
+            inspector.release("other")
 
 
 def test_a_closed_inspector_starts_no_process() -> None:

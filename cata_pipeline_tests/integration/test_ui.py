@@ -26,7 +26,7 @@ PLOTS = {
     ),
     "image_objects": (
         *("considered", "not_modified", "downloaded", "bytes_downloaded", "uploaded", "already_stored"),
-        *("written_back", "overridden", "failed", "seconds"),
+        *("written_back", "overridden", "failed", "deferred", "seconds"),
     ),
 }
 ERROR = re.compile("Store mismatch: the credentials belong to .* Nothing was fetched; correct store_url")

@@ -39,7 +39,7 @@ RECONCILED_COUNTS = {
 }
 IMAGE_COUNTS = {
     *("considered", "not_modified", "downloaded", "bytes_downloaded", "uploaded", "already_stored"),
-    *("written_back", "overridden", "failed", "seconds"),
+    *("written_back", "overridden", "failed", "deferred", "seconds"),
 }
 
 

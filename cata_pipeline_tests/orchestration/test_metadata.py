@@ -146,7 +146,7 @@ def test_an_image_copy_in_which_nothing_happened_still_plots_every_count() -> No
     metadata = copied(NOTHING_COPIED)
     assert plotted(metadata) == {
         *("considered", "not_modified", "downloaded", "bytes_downloaded", "uploaded", "already_stored"),
-        *("written_back", "overridden", "failed", "seconds"),
+        *("written_back", "overridden", "failed", "deferred", "seconds"),
     }
     assert {metadata[name].value for name in plotted(metadata)} == {0}
 
@@ -305,6 +305,12 @@ def test_the_newest_pictures_are_a_gallery_that_the_ui_shows_inline() -> None:
     assert shown.value.startswith(f"![I0](https://cdn.example/kopi/items/{0:064x}.jpg) ![I1](")
     assert (shown.value.count("!["), len(shown.value) < 1_000) == (6, True)
     assert "newest" not in copied(NOTHING_COPIED)
+
+
+def test_a_copy_that_used_up_its_budget_says_how_many_items_wait_and_why() -> None:
+    metadata = copied(replace(NOTHING_COPIED, deferred=7, deferred_reason="hosts took 3,600 seconds"))
+    assert (metadata["deferred"].value, metadata["deferred_reason"].value) == (7, "hosts took 3,600 seconds")
+    assert "deferred_reason" not in copied(NOTHING_COPIED)
 
 
 def test_failed_pictures_are_shown_with_host_reason_and_next_try() -> None:
