@@ -20,7 +20,6 @@ HEAD = "0010"
 
 _MIGRATION_LOCK = 0x63617461  # any constant that no other program uses in this database
 _CONNECT_SECONDS = 10
-_KEEPALIVE_SECONDS = 30
 _opening = threading.Lock()
 
 
@@ -44,7 +43,10 @@ def _engine(url: URL) -> Engine:
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
             "application_name": "cata_pipeline",
-            "keepalives_idle": _KEEPALIVE_SECONDS,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
         },
     )
 

@@ -20,6 +20,14 @@ WAIT_SECONDS = 60.0
 _PREFIX = "cata_pipeline "
 _WORK = {"sync": "syncs", "images": "copies the pictures of", "token": "exchanges the refresh token of"}
 
+_DEAD_MACHINE = {
+    "tcp_keepalives_idle": "20",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+}
+"""When the holder's machine is gone, PostgreSQL ends its session within a minute, before its run is repeated."""
+
 _HOLDER = sa.text("""
 SELECT a.application_name, a.backend_start
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -95,11 +103,8 @@ def _milliseconds(wait_seconds: float) -> str:
 
 
 def _configure(connection: Connection, *, application_name: str, lock_timeout: str) -> None:
-    statement = sa.text(
-        "SELECT set_config('application_name', :application_name, false),"
-        " set_config('lock_timeout', :lock_timeout, false)"
-    )
-    connection.execute(statement, {"application_name": application_name, "lock_timeout": lock_timeout})
+    settings = {"application_name": application_name, "lock_timeout": lock_timeout} | _DEAD_MACHINE
+    connection.execute(sa.select(*(sa.func.set_config(name, value, False) for name, value in settings.items())))
 
 
 def _release(connection: Connection) -> None:
