@@ -1,59 +1,22 @@
 """Sessions that others share or configure: a pooler in front of PostgreSQL, and settings of a role or a database."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from cata_pipeline_tests.mysql_servers import find_program
-from cata_pipeline_tests.reconcile.conftest import SyncedTenant, until
+from cata_pipeline_tests.pgbouncer import pooled
+from cata_pipeline_tests.reconcile.conftest import SyncedTenant
 from cata_pipeline_tests.reconcile.whole_sync import sync_through_everything
 
 
 @pytest.fixture
 def pooled_url(tenant: SyncedTenant) -> Iterator[URL]:
     """The tenant's URL through PgBouncer in transaction mode, with a single connection to the server."""
-    program = find_program("pgbouncer")
-    if program is None:
-        pytest.skip("pgbouncer is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="cata-pool-"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(
-        f"[databases]\n* = host={tenant.url.query['host']} user={tenant.url.username}\n"
-        "[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 1\nserver_reset_query =\n"
-        f"logfile = {folder / 'log'}\nunix_socket_dir =\n"
-    )
-    owner = Path(str(tenant.url.query["host"])).stat()  # PgBouncer refuses to run as root, as PostgreSQL does
-    for path in (folder, configuration):
-        os.chown(path, owner.st_uid, owner.st_gid)
-    process = subprocess.Popen(
-        [str(program), str(configuration)], stderr=subprocess.DEVNULL, user=owner.st_uid, group=owner.st_gid
-    )
-    try:
-        url = tenant.url.set(host="127.0.0.1", port=port, query={})
-        until(lambda: _is_open(port))
+    with pooled(tenant.url, connections=1) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder)
-
-
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_behind_a_pooler_nothing_of_a_sync_is_left_to_the_next_client(tenant: SyncedTenant, pooled_url: URL) -> None:
