@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from cata_pipeline.orchestration.assets import OWNERS
-from cata_pipeline.orchestration.fleet_checks import CHECKS, FLEET, SPECS, check_results, minute
+from cata_pipeline.orchestration.fleet_checks import CHECK_FLEET, CHECKS, FLEET, SPECS, check_results, minute
 from cata_pipeline.orchestration.metadata import table
 from cata_pipeline.orchestration.resources import PipelineResource
 
@@ -60,11 +60,9 @@ def fleet_health(context: dg.AssetExecutionContext, pipeline: PipelineResource) 
 
 
 check_fleet = dg.define_asset_job(
-    "check_fleet",
+    CHECK_FLEET,
     selection=dg.AssetSelection.assets(FLEET),
     description="Looks at all tenants in the control database and evaluates the checks of the fleet. Touches none.",
-    # Before whatever waits: during a long night it is the runs in front of it that have to be judged.
-    tags={"dagster/priority": "10"},
 )
 
 fleet_check = dg.ScheduleDefinition(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cata_pipeline.tenants.fleet import FleetAnswer, FleetHealth
 
 FLEET = dg.AssetKey("fleet_health")
+CHECK_FLEET = "check_fleet"
+"""The job that materializes it; `run_queue` starts it at once."""
 
 LOUD_SHARE = 100
 """From one tenant in a hundred on, a cause is likely to be ours: ERROR. Fewer are those merchants' own: WARN."""

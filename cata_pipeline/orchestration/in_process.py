@@ -20,6 +20,7 @@ from cata_pipeline.errors import SettingsError
 from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
+from cata_pipeline.orchestration.run_lock import held_run_lock
 from cata_pipeline.orchestration.told_runs import ToldRun, told_run
 from cata_pipeline.settings import DAGSTER_DRIVER, parse_dagster_url
 
@@ -118,7 +119,8 @@ def run_in_process(
     incomplete = None
     for stretch in contiguous_ranges(instance.get_dynamic_partitions(name), tenant_ids, longest=len(tenant_ids)):
         watch = _InterruptWatch(instance, make_new_run_id())
-        with told_run(watch.run_id) as told:
+        # The daemon fails a run whose process was killed; its tags keep the daemon from starting it again.
+        with told_run(watch.run_id) as told, held_run_lock(instance, watch.run_id):
             try:
                 result = defs.resolve_job_def(job).execute_in_process(
                     run_id=watch.run_id,

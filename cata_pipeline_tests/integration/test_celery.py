@@ -1,7 +1,5 @@
 """Runs on Celery workers, with the configuration that `deploy/celery` ships: spread, ended, and lost with a worker."""
 
-import asyncio
-import gc
 import json
 import os
 import shutil
@@ -10,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +18,6 @@ import psutil
 import pytest
 import sqlalchemy as sa
 import yaml
-from aiohttp import web
 from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceRequestContext
@@ -38,14 +34,13 @@ from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.lock import tenant_lock
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
-from cata_pipeline_tests.images.hosts import PictureHost
+from cata_pipeline_tests.integration.processes import kill_session
+from cata_pipeline_tests.integration.till import CODES, TOKEN, Till
 from cata_pipeline_tests.mysql_servers import find_program
 
 pytestmark = pytest.mark.filterwarnings("ignore:Task name 'execute_job'")  # as the launcher says, and pytest forgets
 
 PATIENCE_SECONDS = 240.0
-TOKEN, PRODUCTS = "/oauth/token", "/api/v2/GetProducts"
-CODES = {f"P{number}" for number in range(20)}
 WORKER = (
     "celery",
     "--app",
@@ -57,33 +52,6 @@ WORKER = (
     "INFO",
 )
 DAEMON = ("dagster-daemon", "run", "--workspace", str(PROJECT / "workspace.yaml"))
-
-
-@dataclass
-class Till:
-    """The POS of all tenants, which knows them by their tokens; those in `kept_waiting` get no products."""
-
-    host: PictureHost = field(default_factory=PictureHost)
-    kept_waiting: set[str] = field(default_factory=set)
-    asking: Counter[str] = field(default_factory=Counter)
-    at_once: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.host.answers |= {TOKEN: self._token, PRODUCTS: self._products}
-
-    async def _token(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        return web.json_response({"access_token": form["client_id"], "token_type": "bearer"})
-
-    async def _products(self, request: web.Request) -> web.Response:
-        tenant_id = request.headers["Authorization"].removeprefix("Bearer ")
-        self.asking[tenant_id] += 1
-        self.at_once[tenant_id] = max(self.at_once[tenant_id], self.asking[tenant_id])
-        while tenant_id in self.kept_waiting:  # noqa: ASYNC110 the test changes it on another thread
-            await asyncio.sleep(0.02)
-        self.asking[tenant_id] -= 1
-        rows = [{"product_id": code, "sku": code, "name": f"{code} of {tenant_id}"} for code in sorted(CODES)]
-        return web.json_response({"products": rows, "status": True, "has_next_item": False})
 
 
 @dataclass
@@ -127,13 +95,15 @@ class Machines:
         """The daemon; it does not know where tenants, buckets and credentials are."""
         self.start(*DAEMON, name="daemon", environment=self.of_dagster)
 
-    def new_run(self, workspace: WorkspaceRequestContext, tenant_ids: Sequence[str]) -> dg.DagsterRun:
-        """A run that syncs neighbours, not yet submitted."""
+    def new_run(
+        self, workspace: WorkspaceRequestContext, tenant_ids: Sequence[str], job_name: str = "sync_tenants"
+    ) -> dg.DagsterRun:
+        """A run that serves neighbours, or no tenant, not yet submitted."""
         repository = workspace.get_code_location("cata_pipeline").get_repository("__repository__")
-        job = repository.get_full_job("sync_tenants")
+        job = repository.get_full_job(job_name)
         return self.instance.create_run_for_job(
-            job_def=defs.resolve_job_def("sync_tenants"),
-            tags=range_tags(tenant_ids),
+            job_def=defs.resolve_job_def(job_name),
+            tags=range_tags(tenant_ids) if tenant_ids else {},
             remote_job_origin=job.get_remote_origin(),
             job_code_origin=job.get_python_origin(),
         )
@@ -187,16 +157,6 @@ class Machines:
             time.sleep(0.1)
 
 
-def kill_session(leader: "subprocess.Popen[bytes]") -> None:
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader.pid:
-                process.kill()
-        except (OSError, psutil.Error):
-            continue
-    leader.wait()
-
-
 class Broker:
     """A private Redis on a socket; it keeps nothing on disk."""
 
@@ -228,8 +188,6 @@ def broker() -> Iterator[Broker]:
     try:
         yield started
     finally:
-        # A task's result that is collected later would look for Redis for 20 s, and fail in the middle of another test.
-        gc.collect()
         started.stop()
         shutil.rmtree(folder)
 
@@ -255,7 +213,7 @@ def machines(
 ) -> Iterator[Machines]:
     storage = new_database().set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     of_dagster = {"DAGSTER_HOME": str(home), "DAGSTER_PG_URL": storage, "CATA_CELERY_BROKER_URL": broker.url}
-    for name, value in of_dagster.items():
+    for name, value in (of_dagster | settings_environment).items():  # what the code location of `workspace` has
         monkeypatch.setenv(name, value)
     tenant_ids = [f"warung-{number}" for number in range(12)]
     control = open_control_database(Settings.from_environment(settings_environment).control_database)
@@ -367,8 +325,6 @@ def test_terminating_a_run_ends_it_on_its_worker_which_then_serves_the_next_and_
     assert worker.wait(PATIENCE_SECONDS) == 0
 
 
-# Celery replaces connections that Redis lost without closing them; the garbage collector closes them at any time.
-@pytest.mark.filterwarnings("ignore:Exception ignored .*<socket:pytest.PytestUnraisableExceptionWarning")
 def test_a_run_goes_on_although_redis_restarts_and_forgets_everything_and_is_lost_only_with_its_process(
     machines: Machines, broker: Broker, workspace: WorkspaceRequestContext
 ) -> None:
@@ -381,13 +337,26 @@ def test_a_run_goes_on_although_redis_restarts_and_forgets_everything_and_is_los
     assert machines.health(run) is WorkerStatus.RUNNING
     broker.restart()
     assert b"Connection to broker lost" in machines.logs[-1].read_bytes()
-    machines.wait_until("the worker answers again", lambda: machines.health(run) is WorkerStatus.RUNNING)
+    assert machines.health(run) is WorkerStatus.RUNNING
     machines.instance.launch_run(next_run.run_id, workspace)
     [serving] = psutil.Process(worker.pid).children()
     serving.kill()
     machines.wait_until("its loss is noticed", lambda: machines.health(run) is WorkerStatus.FAILED)
     machines.wait_until("the next is over", lambda: machines.status(next_run) is dg.DagsterRunStatus.SUCCESS)
-    gc.collect()
+
+
+def test_the_run_that_watches_the_fleet_starts_although_every_process_of_every_worker_is_taken(
+    machines: Machines, workspace: WorkspaceRequestContext
+) -> None:
+    first = next(iter(machines.databases))
+    machines.till.kept_waiting |= {first}
+    machines.worker("left")
+    busy, check = machines.new_run(workspace, [first]), machines.new_run(workspace, [], "check_fleet")
+    machines.instance.launch_run(busy.run_id, workspace)
+    machines.wait_until("the worker is busy", lambda: machines.till.asking[first] == 1)
+    machines.instance.submit_run(check.run_id, workspace)
+    machines.wait_until("the fleet is looked at", lambda: machines.status(check) is dg.DagsterRunStatus.SUCCESS)
+    assert machines.status(busy) is dg.DagsterRunStatus.STARTED
 
 
 def test_what_celery_changes_of_the_instance_is_the_launcher_and_how_long_things_may_take() -> None:
@@ -395,7 +364,7 @@ def test_what_celery_changes_of_the_instance_is_the_launcher_and_how_long_things
         yaml.safe_load((PROJECT / path).read_text()) for path in ("dagster.yaml", "deploy/celery/dagster.yaml")
     )
     assert there.pop("run_launcher")["class"] == "WarmRunLauncher"
+    assert here.pop("run_launcher")["class"] == "LocalRunLauncher"
     for config in (here, there):
-        for name in ("start_timeout_seconds", "poll_interval_seconds"):
-            config["run_monitoring"].pop(name, None)
+        del config["run_monitoring"]["start_timeout_seconds"]
     assert there == here

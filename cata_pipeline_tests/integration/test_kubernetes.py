@@ -15,16 +15,20 @@ import dagster as dg
 import pytest
 import yaml
 from aiohttp import web
-from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.load_target import ModuleTarget
-from dagster_k8s import K8sRunLauncher
 from sqlalchemy.engine import URL
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.definitions import defs
 from cata_pipeline.demo.surroundings import PROJECT
+from cata_pipeline.orchestration import run_launchers
+from cata_pipeline.orchestration.kubernetes_launcher import PodRunLauncher
 from cata_pipeline.orchestration.partitions import range_tags
+from cata_pipeline.orchestration.run_launchers import GRACE_SECONDS
+from cata_pipeline.orchestration.run_lock import held_run_lock, run_lock_is_held
+from cata_pipeline.orchestration.run_queue import FleetRunCoordinator
 from cata_pipeline.settings import Settings
 from cata_pipeline.tenants.credentials import EXPECTED
 from cata_pipeline_tests.images.hosts import PictureHost
@@ -84,18 +88,8 @@ def rendered(values: Mapping[str, Any]) -> dict[str, Any]:
             "scheme": postgresql["postgresqlScheme"],
         }
     }
-    launcher = snaked(values["runLauncher"]["config"]["k8sRunLauncher"])
-    for name in ("env_config_maps", "env_secrets"):
-        launcher[name] = [source["name"] for source in launcher[name]]
-    launcher["run_k8s_config"] = snaked(launcher["run_k8s_config"])
-    launcher |= {
-        "job_namespace": NAMESPACE,
-        "service_account_name": "dagster",
-        "dagster_home": "/opt/dagster/dagster_home",
-        "instance_config_map": "dagster-instance",
-        "postgres_password_secret": values["global"]["postgresqlSecretName"],
-    }
-    coordinator = snaked(daemon["runCoordinator"]["config"]["queuedRunCoordinator"])
+    assert values["runLauncher"]["type"] == "CustomRunLauncher"
+    assert daemon["runCoordinator"]["type"] == "CustomRunCoordinator"
     return {
         "scheduler": {"module": "dagster.core.scheduler", "class": "DagsterDaemonScheduler"},
         "schedule_storage": {
@@ -109,12 +103,8 @@ def rendered(values: Mapping[str, Any]) -> dict[str, Any]:
             "class": "PostgresEventLogStorage",
             "config": storage,
         },
-        "run_launcher": {"module": "dagster_k8s", "class": values["runLauncher"]["type"], "config": launcher},
-        "run_coordinator": {
-            "module": "dagster.core.run_coordinator",
-            "class": daemon["runCoordinator"]["type"],
-            "config": coordinator,
-        },
+        "run_launcher": values["runLauncher"]["config"]["customRunLauncher"],
+        "run_coordinator": daemon["runCoordinator"]["config"]["customRunCoordinator"],
         "compute_logs": {
             "module": "dagster.core.storage.noop_compute_log_manager",
             "class": values["computeLogManager"]["type"],
@@ -179,12 +169,13 @@ def instance(
             }
         )
     )
-    values["runLauncher"]["config"]["k8sRunLauncher"] |= {
-        "loadInclusterConfig": False,
-        "kubeconfigFile": str(kubeconfig),
+    values["runLauncher"]["config"]["customRunLauncher"]["config"] |= {
+        "load_incluster_config": False,
+        "kubeconfig_file": str(kubeconfig),
     }
     values["additionalInstanceConfig"]["code_servers"] = {"wait_for_local_processes_on_shutdown": True}
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "unused")
+    monkeypatch.setenv("DAGSTER_HOME", "/opt/dagster/dagster_home")
     monkeypatch.setenv("DAGSTER_CURRENT_IMAGE", "registry.example.com/cata-pipeline:1.2.3")
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(rendered(values)))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
@@ -193,12 +184,13 @@ def instance(
 
 def test_the_values_make_an_instance_that_behaves_as_the_one_of_a_single_machine(instance: dg.DagsterInstance) -> None:
     here = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
-    assert isinstance(instance.run_launcher, K8sRunLauncher)
-    assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+    assert isinstance(instance.run_launcher, PodRunLauncher)
+    assert isinstance(instance.run_coordinator, FleetRunCoordinator)
     for name in ("run_retries", "python_logs", "sensors", "schedules", "telemetry", "nux"):
         assert instance.get_settings(name) == here[name]
     monitoring = instance.get_settings("run_monitoring")
-    assert monitoring["max_runtime_seconds"] == here["run_monitoring"]["max_runtime_seconds"]
+    for name in ("max_runtime_seconds", "cancel_timeout_seconds", "poll_interval_seconds"):
+        assert monitoring[name] == here["run_monitoring"][name]
     limits = instance.get_concurrency_config().run_queue_config
     assert limits is not None
     assert limits.tag_concurrency_limits == here["concurrency"]["runs"]["tag_concurrency_limits"]
@@ -228,6 +220,7 @@ def test_a_run_becomes_a_job_that_has_settings_and_credentials_and_is_nobodys_ro
     [container] = template["spec"]["containers"]
     assert container["image"] == "registry.example.com/cata-pipeline:1.2.3"
     assert {next(iter(source.values()))["name"] for source in container["envFrom"]} == {
+        "dagster-pipeline-env",
         "cata-pipeline",
         "cata-pipeline-tenants",
     }
@@ -240,6 +233,22 @@ def test_a_run_becomes_a_job_that_has_settings_and_credentials_and_is_nobodys_ro
     assert wanted.items() <= template["metadata"]["labels"].items()
     passwords = [entry for entry in container["env"] if entry["name"] == "DAGSTER_PG_PASSWORD"]
     assert [entry["valueFrom"]["secretKeyRef"]["name"] for entry in passwords] == ["cata-dagster-postgresql"]
+
+
+def test_whether_a_run_is_alive_is_no_question_to_kubernetes(
+    instance: dg.DagsterInstance, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = instance.create_run_for_job(job_def=defs.resolve_job_def("check_fleet"))
+    assert instance.run_launcher.supports_check_run_worker_health
+    with held_run_lock(instance, run.run_id):
+        while not run_lock_is_held(instance, run.run_id):
+            pass
+        assert instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+    clock = iter((0.0, GRACE_SECONDS / 2, GRACE_SECONDS))
+    monkeypatch.setattr(run_launchers, "monotonic", lambda: next(clock))
+    found = [instance.run_launcher.check_run_worker_health(run).status for _ in range(3)]
+    assert found == [WorkerStatus.RUNNING, WorkerStatus.RUNNING, WorkerStatus.FAILED]
+    assert cluster.host.seen == []
 
 
 class Asked(dict[str, str]):
@@ -269,12 +278,14 @@ def test_the_environment_names_exactly_what_settings_read_and_holds_together() -
 
 def test_the_code_location_reads_the_same_settings_but_no_tenants_credentials(values: dict[str, Any]) -> None:
     [deployment] = values["dagster-user-deployments"]["deployments"]
-    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]
-    assert deployment["envConfigMaps"] == launcher["envConfigMaps"]
+    launcher = values["runLauncher"]["config"]["customRunLauncher"]["config"]
+    made_by_the_chart, *config_maps = launcher["env_config_maps"]
+    assert made_by_the_chart == "dagster-pipeline-env"
+    assert deployment["envConfigMaps"] == [{"name": name} for name in config_maps]
     assert deployment["envSecrets"] == [{"name": "cata-pipeline"}]
     defined = {document["metadata"]["name"] for document in documents("environment.yaml")}
-    referred = {source["name"] for source in (*launcher["envConfigMaps"], *launcher["envSecrets"])}
-    assert referred | {values["global"]["postgresqlSecretName"]} == defined
+    assert launcher["postgres_password_secret"] == values["global"]["postgresqlSecretName"]
+    assert {*config_maps, *launcher["env_secrets"], launcher["postgres_password_secret"]} == defined
 
 
 def test_the_values_have_only_keys_that_the_chart_reads(values: dict[str, Any]) -> None:

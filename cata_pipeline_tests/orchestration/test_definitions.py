@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from cata_pipeline.definitions import defs
+from cata_pipeline.orchestration.executor import locked_in_process_executor
 
 HEAVY = ("aiohttp", "dagster_gcp", "google.cloud.storage", "httpx", "pandas", "psycopg", "pyarrow", "PIL")
 
@@ -38,6 +39,12 @@ def test_the_names_of_the_contract_are_there() -> None:
         sensor.name for sensor in repository.sensor_defs
     }
     assert defs.resolve_job_def("sync_tenants").partitions_def == dg.DynamicPartitionsDefinition(name="tenants")
+
+
+def test_every_run_holds_its_lock_whatever_its_job() -> None:
+    executors = {job.name: job.executor_def for job in defs.get_repository_def().get_all_jobs()}
+    assert "__ASSET_JOB" in executors
+    assert set(executors.values()) == {locked_in_process_executor}
 
 
 def test_everything_that_triggers_runs_by_default_but_what_removes_runs() -> None:
