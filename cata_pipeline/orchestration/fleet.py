@@ -63,6 +63,8 @@ check_fleet = dg.define_asset_job(
     CHECK_FLEET,
     selection=dg.AssetSelection.assets(FLEET),
     description="Looks at all tenants in the control database and evaluates the checks of the fleet. Touches none.",
+    # `run_queue` starts it at once; where an instance has another queue, it is at least the first there.
+    tags={"dagster/priority": "10"},
 )
 
 fleet_check = dg.ScheduleDefinition(
