@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from cata_pipeline.errors import DatabaseError
 from cata_pipeline.foreign_text import one_line
 from cata_pipeline.images.tenant_items import PicturedItem, Verdict, WriteBack, judge
-from cata_pipeline.tenants.database_identity import DatabaseIdentity, read_identity
+from cata_pipeline.tenants.database_identity import DatabaseIdentity, Rows, find_identity, read_identity
 from cata_pipeline.tenants.database_owners import TenantClaim
 from cata_pipeline.tenants.mapping import SAME_NAMES, SchemaMapping
 
@@ -97,7 +97,7 @@ class TenantImages:
         """Which table of which server this really is."""
         try:
             with self._engine.connect() as connection:
-                return self._identity(connection)
+                return read_identity(*self._table_at(connection))
         except DBAPIError as error:
             raise self._refused("identify its server", error) from error
 
@@ -115,8 +115,9 @@ class TenantImages:
         )
         try:
             with self._engine.connect() as connection:
-                if self._owner:
-                    self._owner.verify(self._identity(connection))
+                # Where there is no table, the statement below says so.
+                if self._owner and (identity := find_identity(*self._table_at(connection))):
+                    self._owner.verify(identity)
                 rows = connection.execute(statement, execution_options={"yield_per": page_items})
                 for page in rows.partitions(page_items):
                     items = [PicturedItem(*row) for row in page]
@@ -167,7 +168,7 @@ class TenantImages:
             with self._engine.begin() as connection:
                 connection.execute(self._own.settings)
                 if self._owner:
-                    self._owner.claim(self._identity(connection))
+                    self._owner.claim(read_identity(*self._table_at(connection)))
                 verdicts = _judged(wishes, self._rows(connection, wishes))
                 hopeful = {code: wishes[code] for code, verdict in verdicts.items() if verdict is Verdict.WRITTEN}
                 free = self._rows(connection, hopeful, lock=True)
@@ -182,11 +183,13 @@ class TenantImages:
                 raise self._refused(f"write the paths of {len(wishes)} pictures", error) from error
             return dict.fromkeys(wishes, Verdict.BUSY)
 
-    def _identity(self, connection: sa.Connection) -> DatabaseIdentity:
+    def _table_at(self, connection: sa.Connection) -> tuple[Rows, str, str]:
+        """What its identity is read from."""
+
         def rows(statement: str, parameters: list[Any]) -> Sequence[Any]:
             return connection.exec_driver_sql(statement, tuple(parameters)).all()
 
-        return read_identity(rows, self._engine.dialect.name, self._items.name)
+        return rows, self._engine.dialect.name, self._items.name
 
     def _rows(self, connection: sa.Connection, codes: Collection[str], *, lock: bool = False) -> dict[str, _Row]:
         """URL and picture of the rows that the codes find; with `lock`, of those that nobody else holds."""

@@ -50,11 +50,16 @@ class DatabaseIdentity:
 
 
 def read_identity(rows: Rows, engine: str, items: str) -> DatabaseIdentity:
-    """Return what a connection to `engine` (postgresql or mysql) leads to; `items` is the table's name there."""
-    found = _postgresql(rows, items) if engine == "postgresql" else _mysql(rows, items)
+    """As `find_identity`; raises `DatabaseError` where there is no such table."""
+    found = find_identity(rows, engine, items)
     if found is None:
         raise DatabaseError(f"The tenant database has no table {items}. Check that its URL points at the right one.")
     return found
+
+
+def find_identity(rows: Rows, engine: str, items: str) -> DatabaseIdentity | None:
+    """Return what a connection to `engine` (postgresql or mysql) leads to; `items` is the table's name there."""
+    return _postgresql(rows, items) if engine == "postgresql" else _mysql(rows, items)
 
 
 def _postgresql(rows: Rows, items: str) -> DatabaseIdentity | None:
