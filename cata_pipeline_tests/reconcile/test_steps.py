@@ -64,7 +64,7 @@ def test_a_refused_sync_writes_nothing_and_an_allowance_lasts_one_run(tenant: Sy
         tenant.sync(*hidden)
     assert tenant.state("items") == before
     assert tenant.sync(*hidden, allow={"hide": 30}).items.hidden == 30
-    tenant.sync(*items)
+    tenant.sync(*items, allow={"show": 30})
     with pytest.raises(GuardRefusedError):
         tenant.sync(*hidden)
 
