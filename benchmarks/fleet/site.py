@@ -84,6 +84,7 @@ class Site:
 def fresh_site(tenants: int, items: int) -> Iterator[Site]:
     """Servers without a past; all of it is gone afterwards. Sets this process's environment meanwhile."""
     folder = Path(tempfile.mkdtemp(prefix="cata-bench-fleet-")).resolve()
+    folder.chmod(0o711)  # PostgreSQL runs as another user where this is root
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         servers = stack.enter_context(EmbeddedServers(folder / "servers", durable=False))

@@ -102,6 +102,7 @@ def databases() -> Iterator[Databases]:
         if find_program(program) is None:
             raise BenchmarkError(f"{program} is not installed; this benchmark needs MariaDB's server.")
     folder = Path(tempfile.mkdtemp(prefix="cata-bench-"))
+    folder.chmod(0o711)  # PostgreSQL runs as another user where this is root
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         servers = stack.enter_context(EmbeddedServers(folder / "state", durable=False))

