@@ -313,9 +313,13 @@ def test_a_state_folder_of_another_user_is_refused(folder: Path) -> None:
 
 
 def users_at_hand() -> list[tuple[int, int]]:
-    """User and group ids this session can run something as: its own and, where that is root, an ordinary user's."""
+    """User and group ids that can run this checkout: this process's own and, where that is root, an ordinary user's.
+
+    An ordinary user can run nothing in a checkout below a folder that is closed to other users.
+    """
     own = (os.geteuid(), os.getegid())
-    if own[0] != 0:
+    closed = any(not above.stat().st_mode & stat.S_IXOTH for above in Path(sys.prefix).resolve().parents)
+    if own[0] != 0 or closed:
         return [own]
     nobody = pwd.getpwnam("nobody")
     return [own, (nobody.pw_uid, nobody.pw_gid)]
