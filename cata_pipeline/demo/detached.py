@@ -5,6 +5,7 @@ file of ours that could go stale. Add here what is true of any such process; wha
 folder, how it answers) belongs to its own module.
 """
 
+import fcntl
 import os
 import pwd
 import signal
@@ -61,12 +62,16 @@ def unprivileged_account(name: str) -> Account:
 
 def _created_user(name: str) -> pwd.struct_passwd:
     try:
-        subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", name],  # noqa: S607 from root's own PATH
-            check=False,
-            capture_output=True,
-        )
-        return pwd.getpwnam(name)  # also when another process created it a moment ago
+        # One process at a time: of two that create it together, one may go on with an id that is gone afterwards.
+        with Path("/etc/passwd").open("rb") as users:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            if name not in {entry.pw_name for entry in pwd.getpwall()}:
+                subprocess.run(
+                    ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", name],  # noqa: S607 from root's own PATH
+                    check=False,
+                    capture_output=True,
+                )
+            return pwd.getpwnam(name)
     except (OSError, KeyError):
         raise EmbeddedServerError(
             f"PostgreSQL refuses to run as root, and the user {name} could not be created with useradd."
