@@ -427,8 +427,8 @@ def _explain(tenant_id: str, error: Exception, concealed: Concealed) -> str:
     if isinstance(error, CataError):
         return concealed.without(str(error))
     if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
-        told = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip()
-        reason = one_line(told.partition("\n")[0]).rstrip(".")
+        text = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip()
+        reason = one_line(text.partition("\n")[0]).rstrip(".")
         return f"The control database went away: {reason}. Check that it runs, then start again."
     if full := disk_full(error):
         return full

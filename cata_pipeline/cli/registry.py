@@ -96,8 +96,8 @@ def claim_databases(tenant_ids: tuple[str, ...], everyone: bool, former: str | N
         print_json({"tenants": outcomes})
     else:
         for tenant_id, outcome in outcomes.items():
-            told = "claimed" if outcome.get("claimed") else "nothing to change"
-            click.echo(f"{tenant_id}: {told if outcome['ok'] else 'FAILED: ' + str(outcome['error'])}")
+            result = "claimed" if outcome.get("claimed") else "nothing to change"
+            click.echo(f"{tenant_id}: {result if outcome['ok'] else 'FAILED: ' + str(outcome['error'])}")
     if not all(outcome["ok"] for outcome in outcomes.values()):
         sys.exit(EXIT_TENANTS_FAILED)
 

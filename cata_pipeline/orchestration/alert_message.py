@@ -71,19 +71,19 @@ def alert_text(runs: Sequence[FailedRun], dagster_url: str | None, checks: Seque
 
     `dagster_url` ends with a slash and makes each run's id a link; without one the ids stand in full.
     """
-    told: list[str] = []
+    parts: list[str] = []
     room = _CHECKS_CHARACTERS
     for number, news in enumerate(checks):
-        told.append(_check(news))
-        room -= len(told[-1]) + len(_GAP)
+        parts.append(_check(news))
+        room -= len(parts[-1]) + len(_GAP)
         if room < 0:
-            told[-1] = f"and {_counted(len(checks) - number, 'more check')}."
+            parts[-1] = f"and {_counted(len(checks) - number, 'more check')}."
             break
     if checks:
-        told.append(_fleet(dagster_url))
+        parts.append(_fleet(dagster_url))
     if runs:
-        told.append(_failed(runs, dagster_url, LONGEST - sum(len(text) + len(_GAP) for text in told)))
-    return _GAP.join(told)
+        parts.append(_failed(runs, dagster_url, LONGEST - sum(len(text) + len(_GAP) for text in parts)))
+    return _GAP.join(parts)
 
 
 def _check(news: CheckNews) -> str:
@@ -143,7 +143,7 @@ def _paragraph(cause: _Cause, dagster_url: str | None) -> str:
     tenants = f", {_counted(len(cause.tenants), 'tenant')}" if cause.tenants else ""
     lines = [f"*{_name(cause.job)}*{tenants}: {_escaped(cause.reason)}"]
     if cause.restarts:
-        lines.append("It is going to be started again by itself; whether that helped is told if it fails for good.")
+        lines.append("It is going to be started again by itself; an alert follows if it fails for good.")
     if cause.tenants:
         lines.append(f"Tenants: {_some([_name(name) for name in cause.tenants], _SHOWN_TENANTS)}")
     elif started_for := [_name(name) for name in cause.partitions if name]:

@@ -20,8 +20,8 @@ from cata_pipeline.orchestration.metadata import (
     sync_events,
 )
 from cata_pipeline.orchestration.partitions import BATCH_TENANTS, TENANTS, run_tenants
+from cata_pipeline.orchestration.recorded_runs import note_errors, note_event
 from cata_pipeline.orchestration.resources import PipelineResource
-from cata_pipeline.orchestration.told_runs import note_errors, note_event
 from cata_pipeline.reconcile.policy import ITEMS, describe_rule
 
 OWNERS = ["team:data-engineering"]

@@ -20,8 +20,8 @@ from cata_pipeline.errors import SettingsError
 from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
+from cata_pipeline.orchestration.recorded_runs import RecordedRun, recorded_run
 from cata_pipeline.orchestration.run_lock import held_run_lock
-from cata_pipeline.orchestration.told_runs import ToldRun, told_run
 from cata_pipeline.settings import DAGSTER_DRIVER, parse_dagster_url
 
 DAGSTER_STORAGE = f"{DAGSTER_DRIVER}://"
@@ -93,9 +93,9 @@ def _reach(url: str) -> None:
     try:
         sa.create_engine(url, poolclass=sa.NullPool, connect_args={"connect_timeout": 10}).connect().close()
     except (sa.exc.ArgumentError, sa.exc.OperationalError) as error:
-        told = str(error.orig).strip().partition("\n")[0] if isinstance(error, sa.exc.OperationalError) else "no URL"
+        reason = str(error.orig).strip().partition("\n")[0] if isinstance(error, sa.exc.OperationalError) else "no URL"
         raise SettingsError(
-            [f"Dagster's storage cannot be reached: {one_line(told)}. Check DAGSTER_PG_URL and that the server runs."]
+            [f"Dagster's storage cannot be reached: {one_line(reason)}. Check DAGSTER_PG_URL and that the server runs."]
         ) from None
 
 
@@ -120,7 +120,7 @@ def run_in_process(
     for stretch in contiguous_ranges(instance.get_dynamic_partitions(name), tenant_ids, longest=len(tenant_ids)):
         watch = _InterruptWatch(instance, make_new_run_id())
         # The daemon fails a run whose process was killed; its tags keep the daemon from starting it again.
-        with told_run(watch.run_id) as told, held_run_lock(instance, watch.run_id):
+        with recorded_run(watch.run_id) as recorded, held_run_lock(instance, watch.run_id):
             try:
                 result = defs.resolve_job_def(job).execute_in_process(
                     run_id=watch.run_id,
@@ -132,10 +132,10 @@ def run_in_process(
             except Exception as error:  # noqa: BLE001 whatever Dagster raises, rows may be written
                 cancelled = watch.interrupted
                 incomplete = _storage_failed(instance, watch.run_id, error)
-                answers |= _remembered(told, watch.run_id, stretch, incomplete)
+                answers |= _remembered(recorded, watch.run_id, stretch, incomplete)
             else:
                 cancelled = watch.interrupted or result.dagster_run.status is dg.DagsterRunStatus.CANCELED
-                answers |= _read_back(told, instance, watch.run_id, stretch, cancelled=cancelled)
+                answers |= _read_back(recorded, instance, watch.run_id, stretch, cancelled=cancelled)
         if cancelled:
             break
     never_begun = TenantAnswer(watch.run_id, {}, _CANCELLED)
@@ -155,21 +155,23 @@ def _storage_failed(instance: dg.DagsterInstance, run_id: str, error: Exception)
     )
 
 
-def _remembered(told: ToldRun, run_id: str, tenant_ids: Sequence[str], unserved: str) -> dict[str, TenantAnswer]:
+def _remembered(
+    recorded: RecordedRun, run_id: str, tenant_ids: Sequence[str], unserved: str
+) -> dict[str, TenantAnswer]:
     """What this process itself knows of a run."""
-    metadata = {tenant_id: values for (tenant_id, key), values in told.metadata.items() if key in _LAST}
+    metadata = {tenant_id: values for (tenant_id, key), values in recorded.metadata.items() if key in _LAST}
     return {
         tenant_id: TenantAnswer(
             run_id,
             metadata.get(tenant_id, {}),
-            told.errors.get(tenant_id) or (None if tenant_id in metadata else unserved),
+            recorded.errors.get(tenant_id) or (None if tenant_id in metadata else unserved),
         )
         for tenant_id in tenant_ids
     }
 
 
 def _read_back(
-    told: ToldRun, instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str], *, cancelled: bool
+    recorded: RecordedRun, instance: dg.DagsterInstance, run_id: str, tenant_ids: Sequence[str], *, cancelled: bool
 ) -> dict[str, TenantAnswer]:
     """What the storage says of a run that has ended; where it fails just then, what this process knows."""
     from sqlalchemy.exc import DBAPIError
@@ -178,7 +180,7 @@ def _read_back(
         return _answers(instance, run_id, tenant_ids, cancelled=cancelled)
     except DBAPIError as error:
         unserved = one_line(f"Dagster's storage failed, whose log says why: {error.orig}")
-        return _remembered(told, run_id, tenant_ids, _CANCELLED if cancelled else unserved)
+        return _remembered(recorded, run_id, tenant_ids, _CANCELLED if cancelled else unserved)
 
 
 class _InterruptWatch:
@@ -229,9 +231,9 @@ def _answers(
             elif failure.error and not cancelled:
                 unserved = (failure.error.cause or failure.error).message.strip()
             continue
-        told = _asset_event(event)
-        if told.partition and told.asset_key in _LAST:
-            metadata[told.partition] = {key: value.value for key, value in told.metadata.items()}
+        noted = _asset_event(event)
+        if noted.partition and noted.asset_key in _LAST:
+            metadata[noted.partition] = {key: value.value for key, value in noted.metadata.items()}
     return {
         tenant_id: TenantAnswer(
             run_id,

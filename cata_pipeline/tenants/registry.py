@@ -158,10 +158,11 @@ def _refuse_look_alikes(connection: Connection, added: Collection[str], wanted: 
         known.setdefault(tenant_id.lower(), set()).add(tenant_id)
     pairs = [(new, old) for new in added for old in sorted(known[new.lower()] - {new})]
     if pairs:
-        told = ", ".join(f"{new!r} (beside {old!r})" for new, old in pairs)
+        pairs_text = ", ".join(f"{new!r} (beside {old!r})" for new, old in pairs)
         raise UsageError(
-            f"Ids that differ only in letter case from another one's: {told}. Nothing was imported. MySQL may keep both"
-            " in one database, so give the new tenants other ids. `cata-pipeline tenants list` shows every tenant."
+            f"Ids that differ only in letter case from another one's: {pairs_text}. Nothing was imported."
+            " MySQL may keep both in one database, so give the new tenants other ids."
+            " `cata-pipeline tenants list` shows every tenant."
         )
 
 

@@ -13,20 +13,20 @@ import dagster as dg
 
 
 @dataclass
-class ToldRun:
+class RecordedRun:
     """By tenant: the metadata of each asset that was served, by its key, and why a tenant failed."""
 
     metadata: dict[tuple[str, dg.AssetKey], Mapping[str, Any]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
 
-_runs: dict[str, ToldRun] = {}
+_runs: dict[str, RecordedRun] = {}
 
 
 @contextmanager
-def told_run(run_id: str) -> Iterator[ToldRun]:
+def recorded_run(run_id: str) -> Iterator[RecordedRun]:
     """Keep what the run of this id does until the block ends."""
-    _runs[run_id] = ToldRun()
+    _runs[run_id] = RecordedRun()
     try:
         yield _runs[run_id]
     finally:
@@ -34,13 +34,13 @@ def told_run(run_id: str) -> Iterator[ToldRun]:
 
 
 def note_event(run_id: str, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
-    """Keep an event where somebody wants to know of that run."""
+    """Keep an event where `recorded_run` records that run."""
     if run_id in _runs and event.partition:
         values = {key: value.value for key, value in event.metadata.items()}
         _runs[run_id].metadata[event.partition, event.asset_key] = values
 
 
 def note_errors(run_id: str, errors: Mapping[str, str]) -> None:
-    """Keep why tenants failed where somebody wants to know of that run."""
+    """Keep why tenants failed where `recorded_run` records that run."""
     if run_id in _runs:
         _runs[run_id].errors.update(errors)
