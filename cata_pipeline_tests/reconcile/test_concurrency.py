@@ -365,17 +365,39 @@ def test_a_merchant_who_holds_what_an_insertion_needs_is_no_victim_of_a_deadlock
     tenant: SyncedTenant, held: str
 ) -> None:
     tenant.sync(*[latte(item_code=f"I{number}") for number in range(20)], latte(item_code="PARENT"))
+    news = [latte(item_code=f"I{number}", name="New") for number in range(20)]
+    news += [latte(item_code="NEW"), latte(item_code="PARENT", modifier_groups=(MILK,))]
+    with a_merchant_who_holds_and_then_saves(tenant, held, "UPDATE items SET base_price = 5 WHERE item_code = 'I3'"):
+        tenant.sync(*news)
+    assert (tenant.item("I3")["base_price"], tenant.item("I3")["name"]) == (5, "New")
+
+
+def test_a_merchant_who_fills_an_empty_table_is_no_victim_of_the_first_sync(tenant: SyncedTenant) -> None:
+    with a_merchant_who_holds_and_then_saves(tenant, _own_item("NEW"), _own_item("I3")):
+        tenant.sync(*[latte(item_code=code, modifier_groups=(MILK,)) for code in ("I3", "I4", "NEW", "ZZZ")])
+    names = tenant.rows("SELECT item_code, name FROM items ORDER BY 1")
+    assert [row["name"] for row in names] == ["Ours", "Latte", "Ours", "Latte"]
+    assert len(tenant.rows("SELECT id FROM item_modifiers")) == 4
+
+
+def _own_item(code: str) -> str:
+    return f"INSERT INTO items (item_code, name, original_name) VALUES ('{code}', 'Ours', 'Theirs')"
+
+
+@contextmanager
+def a_merchant_who_holds_and_then_saves(tenant: SyncedTenant, held: str, saved: str) -> Iterator[None]:
+    """The first statement runs before the sync writes; the second one where the sync waits or has given up."""
     with tenant.engine.connect() as merchant:
-        tried, saved = threading.Event(), threading.Event()
+        tried, done = threading.Event(), threading.Event()
 
         def save_another() -> None:
             # By then the sync has locked this row, and waits for the merchant if it waits at all.
             for _ in range(200):
                 if tried.wait(0.01) or tenant.is_somebody_waiting():
                     break
-            merchant.execute(sa.text("UPDATE items SET base_price = 5 WHERE item_code = 'I3'"))
+            merchant.execute(sa.text(saved))
             merchant.commit()
-            saved.set()
+            done.set()
 
         saving = threading.Thread(target=save_another)
 
@@ -384,19 +406,15 @@ def test_a_merchant_who_holds_what_an_insertion_needs_is_no_victim_of_a_deadlock
                 merchant.execute(sa.text(held))
                 saving.start()
 
-        tenant.before_write = hold
-
         def rest(_seconds: float) -> None:
             tried.set()
             saving.join()
 
-        tenant.sleep = rest
-        news = [latte(item_code=f"I{number}", name="New") for number in range(20)]
-        tenant.sync(*news, latte(item_code="NEW"), latte(item_code="PARENT", modifier_groups=(MILK,)))
+        tenant.before_write, tenant.sleep = hold, rest
+        yield
         tried.set()
         saving.join()
-    assert saved.is_set()
-    assert (tenant.item("I3")["base_price"], tenant.item("I3")["name"]) == (5, "New")
+    assert done.is_set()
 
 
 def test_a_sync_gives_up_an_insertion_before_postgresql_looks_for_a_victim(tenant: SyncedTenant) -> None:

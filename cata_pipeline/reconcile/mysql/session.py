@@ -163,30 +163,28 @@ class MysqlSession(EngineSession[TableStatements]):
         for table in self._tables:
             # Looking for each unlisted child costs as much as the plan. Equal counts prove that there is none, unless
             # two rival rows name one child.
-            unlisted = table.has_parent and (
+            unlisted = visible.get(table.name, 0) > 0 and (
                 table.name in rivals or visible[table.name] != self._number(table.count_listed())
             )
             self._execute_all(table.outcome_statements(unlisted=unlisted))
-        self._planned_rows = sum(
-            self._number(statement) for table in self._tables for statement in (table.count_plan(), table.count_hides())
-        )
         items, *children = self._tables
-        planned = self._row(items.plan_counts())
-        *_, updates = planned
+        planned = {table.name: self._row(table.plan_counts()) for table in self._tables}
+        updates = {name: updates for name, (_, _, updates) in planned.items()}
+        hides = sum(self._number(table.count_hides()) for table in children)
+        self._planned_rows = hides + sum(insertions + updates for _, insertions, updates in planned.values())
         counts = self._plan_counts(
             received=received,
             rejected=rejected,
             loaded=self._loaded_items,
             totals=self._row(items.totals()),
-            planned=(*planned, *(self._row(items.update_counts()) if updates else (0,) * 5)),
+            planned=(*planned[items.name], *(self._row(items.update_counts()) if updates[items.name] else (0,) * 5)),
         )
-        changed = [self._row(table.visibility_counts()) for table in children]
+        changed = [self._row(table.visibility_counts()) for table in children if updates[table.name]]
         return replace(
             counts,
             visible_children=sum(visible.values()),
-            child_hides=sum(self._number(table.count_hides()) for table in children)
-            + sum(hides for hides, _ in changed),
-            child_shows=sum(shows for _, shows in changed),
+            child_hides=hides + sum(hidden for hidden, _ in changed),
+            child_shows=sum(shown for _, shown in changed),
         )
 
     def _reject_what_cannot_be_inserted(self, table: TableStatements, *, rivals: bool) -> None:
@@ -271,10 +269,12 @@ class MysqlSession(EngineSession[TableStatements]):
     def _insert(self, table: TableStatements, waiting: str, refuse: Callable[[RejectedRow], None]) -> None:
         if not self._number(table.count_insertions()):
             return
-        if table.has_parent:
-            self._execute_all(table.forget_orphans())
-        if not self._mariadb:
-            self._lock_what_insertions_need(table, waiting)
+        # Nobody else can add a child to a parent that this transaction inserted, or delete the parent.
+        if not table.has_parent or self._number(table.has_stored_parents()):
+            if table.has_parent:
+                self._execute_all(table.forget_orphans())
+            if not self._mariadb:
+                self._lock_what_insertions_need(table, waiting)
         statements = [table.insert(omitted) for omitted in table.staged.omissions(table.bound.defaulted)]
 
         def write(first: int, last: int) -> int:
@@ -291,7 +291,7 @@ class MysqlSession(EngineSession[TableStatements]):
             self._execute_all(table.adopt_existing())
             write_isolated(write, lambda: self._numbers(table.insertions()), refused)
         if table.has_children:
-            self._execute_all(table.note_inserted_parents())
+            self._execute(table.note_inserted_parents())
 
     def _lock_what_insertions_need(self, table: TableStatements, waiting: str) -> None:
         """Find out without waiting whether an INSERT would wait: on MySQL it does so for a second at least.
@@ -300,7 +300,8 @@ class MysqlSession(EngineSession[TableStatements]):
         """
         if table.has_parent:
             self._execute(table.lock_parents(waiting))
-        if self._rows(table.lock_keys_to_insert(waiting)):
+        may_hold_keys = self._number(table.holds_rows()) or self._rows(table.lock_any(waiting))
+        if may_hold_keys and self._rows(table.lock_keys_to_insert(waiting)):
             self._execute_all(table.adopt_existing())
 
     def _isolated(

@@ -279,10 +279,6 @@ class TableStatements:
             FROM {self.plan} p JOIN {self.stage} s ON s.`n` = p.`n`
             JOIN {self._target} t ON {self._id} = p.`target_id` WHERE p.`action` = {UPDATE}"""
 
-    def count_plan(self) -> str:
-        """Rows to insert or update."""
-        return f"SELECT COUNT(*) FROM {self.plan} WHERE `action` > 0"
-
     def count_hides(self) -> str:
         """Children to hide."""
         return f"SELECT COUNT(*) FROM {self._hides}"
@@ -322,22 +318,22 @@ class TableStatements:
             UPDATE {self.plan} p JOIN {self._found} f ON f.`n` = p.`n`
             SET p.`target_id` = f.`target_id`, p.`action` = {action}"""
 
-    def _find_targets(self, action: int, where: str = "TRUE") -> Iterator[str]:
+    def adopt_existing(self) -> Iterator[str]:
+        """Plan insertions whose row exists by now as updates."""
         return self._find(
             f"""
             SELECT p.`n`, {self._id} FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n`
             {self._joined_parent()} STRAIGHT_JOIN {self._target} t ON {self._matching()}
-            WHERE p.`action` = {INSERT} AND p.`target_id` IS NULL AND {where}""",
-            action,
+            WHERE p.`action` = {INSERT} AND p.`target_id` IS NULL""",
+            UPDATE,
         )
 
-    def adopt_existing(self) -> Iterator[str]:
-        """Plan insertions whose row exists by now as updates."""
-        return self._find_targets(UPDATE)
-
-    def note_inserted_parents(self) -> Iterator[str]:
-        """Give inserted rows that are the parents of others their target."""
-        return self._find_targets(INSERT, "p.`is_parent`")
+    def note_inserted_parents(self) -> str:
+        """Give inserted rows that are the parents of others their target; reads and locks no other row of the table."""
+        return f"""
+            UPDATE {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
+            STRAIGHT_JOIN {self._target} t ON {self._found_by_key()}
+            SET p.`target_id` = {self._id} WHERE p.`action` = {INSERT} AND p.`is_parent`"""
 
     def count_insertions(self) -> str:
         """Rows to insert."""
@@ -353,12 +349,24 @@ class TableStatements:
         """The numbers of the rows to insert, in order."""
         return f"SELECT `n` FROM {self.plan} WHERE `action` = {INSERT} ORDER BY `n`"
 
+    def holds_rows(self) -> str:
+        """Whether the tenant's table holds any committed row."""
+        return f"SELECT EXISTS (SELECT 1 FROM {self._target})"
+
+    def lock_any(self, locking: str) -> str:
+        """Lock one row of the tenant's table; nobody has inserted any where this finds none."""
+        return f"SELECT {self._id} FROM {self._target} t LIMIT 1 FOR SHARE OF t {locking}"
+
     def lock_keys_to_insert(self, locking: str) -> str:
         """Lock what already bears the key of a new row: MySQL's INSERT would wait for another transaction's."""
         return f"""
             SELECT {self._id} FROM {self.plan} p STRAIGHT_JOIN {self.stage} s ON s.`n` = p.`n` {self._joined_parent()}
             STRAIGHT_JOIN {self._target} t ON {self._found_by_key()} WHERE p.`action` = {INSERT}
             FOR UPDATE OF t {locking}"""
+
+    def has_stored_parents(self) -> str:
+        """Whether any parent in the plan was not inserted by this sync."""
+        return f"SELECT EXISTS (SELECT 1 FROM {self._parent_plan} WHERE `is_parent` AND `action` <> {INSERT})"
 
     def lock_parents(self, locking: str) -> str:
         """Lock the stored parents of new rows against changes: the INSERT's foreign key check would wait for them."""
