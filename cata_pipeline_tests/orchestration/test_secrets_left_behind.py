@@ -37,7 +37,6 @@ from cata_pipeline import pipeline as pipeline_module
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.definitions import defs
 from cata_pipeline.errors import ProviderError, TenantError
-from cata_pipeline.google_token import GoogleToken
 from cata_pipeline.orchestration import image_sensor, resources
 from cata_pipeline.orchestration.partitions import range_tags
 from cata_pipeline.pipeline import Pipeline
@@ -468,7 +467,7 @@ def test_a_secret_in_secret_manager_serves_its_tenant_or_is_told_by_its_name_alo
 ) -> None:
     with running(GoogleCloud()) as cloud:
         monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", f"127.0.0.1:{cloud.port}")
-        manager = SecretManager(GoogleToken(Credentials), origin=cloud.origin)
+        manager = SecretManager(Credentials, origin=cloud.origin)
         monkeypatch.setattr(credentials, "secret_manager_of_this_machine", lambda: manager)
         scene.pipeline.registry.import_tenants(
             [replace(scene.pipeline.registry.tenant(KOPI), credentials=SECRET_REFERENCE)]
