@@ -1,102 +1,73 @@
-"""Tells people about failed runs and checks: one message a tick for all since the last, to a webhook or to the log.
+"""Reports failed runs and failing checks of the fleet: one message a tick, to a webhook or to the log.
 
-The sensor follows Dagster's RUN_FAILURE events by storage id, whatever job they are of: such an event comes once a
-failed run, holds the first failed step, and is not written for cancelled runs. Its cursor moves only over failures that
-were told or given up, so a killed daemon tells them again. Which checks of the fleet it tells is `check_news`; what a
-message says is `alert_message`.
+The sensor follows two kinds of events by storage id: RUN_FAILURE of every job (one a failed run, with its first failed
+step; none for a cancelled run) and ASSET_CHECK_EVALUATION of `fleet_health`. Its cursor passes only events that were
+reported or given up, so an interrupted tick is repeated. `alert_message` builds the text.
 """
 
+import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 import dagster as dg
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    AUTO_RETRY_RUN_ID_TAG,
-    PARTITION_NAME_TAG,
-    WILL_RETRY_TAG,
-)
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter
 
-from cata_pipeline.orchestration.alert_message import FailedRun, alert_text
+from cata_pipeline.orchestration.alert_message import CheckNews, FailedRun, alert_text
 from cata_pipeline.orchestration.assets import COMMAND_LINE
-from cata_pipeline.orchestration.check_news import read_checks
-from cata_pipeline.orchestration.image_sensor import SETTLE_SECONDS, settled
+from cata_pipeline.orchestration.fleet_checks import FLEET
+from cata_pipeline.orchestration.image_sensor import settled
 from cata_pipeline.orchestration.resources import PipelineResource
 
-PAGE = 500
-"""Failed runs told in one message; the others wait for the next tick."""
-
-GIVE_UP_SECONDS = 6 * 3600.0
-"""How long a failure is offered to a webhook that does not take it."""
-
 ALERT_SENSOR = "run_failure_alert"
+PAGE = 500
+"""Failed runs of one message; the others follow at the next tick."""
+GIVE_UP_SECONDS = 6 * 3600.0
+"""How long after its failure a run is offered to a webhook that does not take it."""
+CALM_SECONDS = 2 * 3600.0
+"""How long a check must only have warned until it counts as over: around its limit it would be news twice an hour."""
+POST_SECONDS = 5.0
+"""For the whole request, however slowly the response arrives: Dagster ends a tick after 60 s."""
 
 _EventId = Annotated[int, Field(ge=0, lt=2**63)]
-
-_MATERIALIZATION = "Materialization"
-"""What the UI calls a run of Dagster's own job, the one behind the button *Materialize*."""
 
 
 @dataclass(frozen=True)
 class AlertCursor:
-    """How far the failures were told: those up to the event `told`.
+    """The last failure (`told`) and evaluation (`checked`) that was reported; None where that has yet to begin.
 
-    Checks are told up to the event `checked`, None where that has yet to begin; `called` are those that somebody was
-    told of and that are not over, with the time (seconds since the epoch) at which each was last loud.
-
-    While the webhook takes nothing, `since` is when it first did not (seconds since the epoch) and `offered` the newest
-    failure of that message; failures that came later are offered along with it.
+    `called` maps each check that was reported and is not over to the time of its newest ERROR, in seconds since the
+    epoch.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     told: _EventId
-    offered: _EventId | None = None
-    since: FiniteFloat | None = None
     checked: _EventId | None = None
     called: Mapping[str, FiniteFloat] = field(default_factory=dict)
 
-    def text(self) -> str:
-        """The cursor as Dagster keeps it."""
-        return json.dumps(asdict(self))
-
     @classmethod
     def parse(cls, text: str | None) -> "AlertCursor | None":
-        """A kept cursor; None when there is none, or one that this sensor cannot have written."""
+        """A stored cursor; None when there is none, or one that this sensor cannot have written."""
         try:
             return TypeAdapter(cls).validate_json(text or "")
         except ValueError:
             return None
 
 
-def refused(cursor: AlertCursor, newest: int, now: float) -> tuple[AlertCursor, bool]:
-    """The cursor after a message up to the failure `newest` was not taken, and whether its oldest part is given up.
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of a check at a time (seconds since the epoch); `loud` where it failed as an ERROR."""
 
-    Only runs that were in the message that began the wait are given up; what failed later has all its time before it.
-    A check never is: while it goes on failing, that is what people must know once the webhook is back.
-    """
-    if cursor.offered is None or cursor.since is None:
-        return replace(cursor, offered=newest, since=now), False
-    if now - cursor.since < GIVE_UP_SECONDS:
-        return cursor, False
-    return replace(cursor, told=cursor.offered, offered=None, since=None), True
-
-
-def worth_telling(tags: Mapping[str, str]) -> bool:
-    """Whether anybody is to be called because of a failed run with these tags.
-
-    Not for one that an operator watches in his terminal, which told him. Not for one that Dagster started again
-    already: if that fails for good as well, its last attempt is told.
-    """
-    return not COMMAND_LINE.items() <= tags.items() and AUTO_RETRY_RUN_ID_TAG not in tags
+    check: str
+    time: float
+    passed: bool
+    loud: bool
+    words: str
 
 
 @dg.sensor(
@@ -104,34 +75,23 @@ def worth_telling(tags: Mapping[str, str]) -> bool:
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Tells all runs that failed since the last tick, and checks of fleet_health that began to fail as ERROR or no"
+        "Reports all runs that failed since the last tick, and checks of fleet_health that began to fail as ERROR or no"
         " longer do, in one message to CATA_ALERT_WEBHOOK_URL or the log."
     ),
 )
 def run_failure_alert(context: dg.SensorEvaluationContext, pipeline: PipelineResource) -> dg.SensorResult:
-    """Posts all runs that failed since the last tick to CATA_ALERT_WEBHOOK_URL, in one message.
-
-    A check of `fleet_health` is told in it once when it begins to fail as an ERROR and once when that is over. Without
-    a webhook all are only logged here. A message that is not taken is offered again at every tick for six hours, along
-    with what failed since.
-    """
-    from cata_pipeline.orchestration.webhook import post
-
+    """Posts all failures since the last tick to the webhook; a message that is not taken is offered again."""
     settings = pipeline.get().settings
     webhook = settings.alert_webhook
-    return tell_failures(
-        context.instance,
-        context.cursor,
-        (lambda text: post(webhook, text)) if webhook else None,
-        settings.dagster_url,
-        log=context.log,
-        now=time.time(),
+    send = (lambda text: post(webhook, text)) if webhook else None
+    return report_failures(
+        context.instance, context.cursor, send, settings.dagster_url, log=context.log, now=time.time()
     )
 
 
-def tell_failures(
+def report_failures(
     instance: dg.DagsterInstance,
-    kept: str | None,
+    stored_cursor: str | None,
     send: Callable[[str], str | None] | None,
     dagster_url: str | None,
     *,
@@ -139,114 +99,159 @@ def tell_failures(
     now: float,
     page: int = PAGE,
 ) -> dg.SensorResult:
-    """One tick: tell the next `page` failures and checks behind the cursor `kept`; returns the cursor behind them.
+    """One tick: report the next `page` failures and evaluations; returns the cursor behind them.
 
-    `send` returns why a message was not taken, None when it was; without it the log is enough. The first tick ever
-    tells nothing: it only notes where the history ends. After a cursor that cannot be read, nobody knows what was
-    told: what failed within `GIVE_UP_SECONDS` is told by the next tick, maybe again.
+    `send` returns why a message was not taken, None when it was. The first tick ever reports nothing, and one after an
+    unreadable cursor begins `GIVE_UP_SECONDS` ago.
     """
-    cursor = AlertCursor.parse(kept)
+    cursor = AlertCursor.parse(stored_cursor)
     if cursor is None:
-        return _begun(instance, kept, log, now)
-    found = _failures(instance, cursor.told, now, page)
-    checks = read_checks(instance, cursor.checked, cursor.called, lambda time: settled(time, now), page)
-    passed = AlertCursor(found.last, checked=checks.last, called=checks.called)
-    if not found.failed and not checks.news:
-        return _ended(passed, found.nothing)
-    text = alert_text(list(found.failed.values()), dagster_url, checks.news)
-    if cursor.since is None:
-        log.warning(text)
+        return _begun(instance, stored_cursor, log, now)
+    found = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=cursor.told)
+    records = instance.fetch_run_status_changes(found, limit=page, ascending=True).records
+    records = list(takewhile(lambda record: settled(record.timestamp, now), records))
+    failed = _failed_runs(instance, records)
+    checked, evaluations = _evaluations(instance, cursor.checked, now, page)
+    called, news = folded(cursor.called, evaluations)
+    after = AlertCursor(records[-1].storage_id if records else cursor.told, checked, called)
+    summary = f"{len(failed)} failed runs, {len(news)} checks; not for alerts: {len(records) - len(failed)}."
+    if not failed and not news:
+        return _ended(after, f"Nothing to report. {summary}")
+    text = alert_text(list(failed.values()), dagster_url, news)
     problem = send(text) if send else None
-    told = f" Checks: {', '.join(news.check for news in checks.news)}." if checks.news else ""
     if problem is None:
-        return _ended(passed, f"Failed runs told: {len(found.failed)}{found.left_out}.{told}")
-    after, given_up = refused(cursor, found.last, now)
-    log.error("%s Failed runs that were not told: %s.%s", problem, len(found.failed), told)
-    lost = [run for event, run in found.failed.items() if event <= after.told]
-    if given_up and lost:
+        log.warning(text)
+        return _ended(after, f"Reported: {summary}")
+    log.error("%s Offered again at the next tick: %s", problem, summary)
+    expired = list(takewhile(lambda record: record.timestamp <= now - GIVE_UP_SECONDS, records))
+    if lost := [failed[record.storage_id] for record in expired if record.storage_id in failed]:
         log.error("Given up after %.0f hours:\n%s", GIVE_UP_SECONDS / 3600, alert_text(lost, dagster_url))
-        return _ended(after, f"{problem} Given up: {len(lost)} failed runs; the log of this tick names them.{told}")
-    return _ended(after, f"{problem} Offered again at the next tick: {len(found.failed)} failed runs.{told}")
-
-
-@dataclass(frozen=True)
-class _Failures:
-    """The next failed runs: those to tell by the storage id of their event, and the last event that was looked at.
-
-    `left_out` counts those not to tell, `nothing` is the sentence for when there are no others.
-    """
-
-    last: int
-    failed: Mapping[int, FailedRun]
-    left_out: str
-    nothing: str
-
-
-def _failures(instance: dg.DagsterInstance, after: int, now: float, page: int) -> _Failures:
-    records = instance.fetch_run_status_changes(
-        dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=after),
-        limit=page,
-        ascending=True,
-    ).records
-    trusted = list(takewhile(lambda record: settled(record.timestamp, now), records))
-    if not trusted:
-        younger = f"; {len(records)} are younger than {SETTLE_SECONDS:.0f} s" if records else ""
-        return _Failures(after, {}, "", f"No run failed since event {after}{younger}.")
-    failed = _worth_telling(instance, trusted)
-    left_out = f"; {len(trusted) - len(failed)} were left out" if len(failed) < len(trusted) else ""
-    return _Failures(trusted[-1].storage_id, failed, left_out, f"No failed run to tell{left_out}.")
+        problem += f" Given up: {len(lost)} failed runs; the log of this tick names them."
+    # A check that goes on failing is never given up.
+    return _ended(replace(cursor, told=expired[-1].storage_id if expired else cursor.told), f"{problem} {summary}")
 
 
 def _begun(instance: dg.DagsterInstance, unreadable: str | None, log: logging.Logger, now: float) -> dg.SensorResult:
     if unreadable:
-        log.error("The cursor was %r, which this sensor did not write", unreadable)
-    passed = dg.RunStatusChangeRecordsFilter(
-        dg.DagsterEventType.RUN_FAILURE, before_timestamp=now - GIVE_UP_SECONDS if unreadable else None
-    )
-    newest = instance.fetch_run_status_changes(passed, limit=1).records
-    start = AlertCursor(newest[0].storage_id if newest else 0)
-    told = f"Failed runs are told from now on, those after event {start.told}"
-    why = f": the cursor could not be read, so those of the last {GIVE_UP_SECONDS / 3600:.0f} hours may be told again"
-    return _ended(start, f"{told}{why if unreadable else ''}.")
+        log.error("The cursor was %r, which this sensor did not write.", unreadable)
+    before = now - GIVE_UP_SECONDS if unreadable else None
+    history = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, before_timestamp=before)
+    newest = instance.fetch_run_status_changes(history, limit=1).records
+    cursor = AlertCursor(newest[0].storage_id if newest else 0)
+    why = f" The cursor was unreadable: the last {GIVE_UP_SECONDS / 3600:.0f} hours are reported, maybe again."
+    return _ended(cursor, f"Failures after event {cursor.told} will be reported.{why if unreadable else ''}")
 
 
 def _ended(cursor: AlertCursor, message: str) -> dg.SensorResult:
-    return dg.SensorResult(cursor=cursor.text(), skip_reason=dg.SkipReason(message))
+    return dg.SensorResult(cursor=json.dumps(asdict(cursor)), skip_reason=dg.SkipReason(message))
 
 
-def _worth_telling(instance: dg.DagsterInstance, records: Sequence[dg.EventLogRecord]) -> dict[int, FailedRun]:
-    """The failures that somebody is to hear of, by the storage id of their event."""
-    runs = instance.get_run_records(dg.RunsFilter(run_ids=[record.run_id for record in records]))
-    tags = {run.dagster_run.run_id: run.dagster_run.tags for run in runs}
+def _failed_runs(instance: dg.DagsterInstance, records: Sequence[dg.EventLogRecord]) -> dict[int, FailedRun]:
+    """The failures to report by the storage id of their event.
+
+    Not those of the command line, whose operator sees them, and not those that Dagster has retried already.
+    """
+    if not records:
+        return {}
+    runs = instance.get_runs(dg.RunsFilter(run_ids=[record.run_id for record in records]))
+    tags = {run.run_id: run.tags for run in runs}
     return {
-        record.storage_id: _failed_run(record.event_log_entry, tags.get(record.run_id, {}))
+        record.storage_id: _failed_run(record.event_log_entry, of_run)
         for record in records
-        if worth_telling(tags.get(record.run_id, {}))
+        if not COMMAND_LINE.items() <= (of_run := tags.get(record.run_id, {})).items()
+        and "dagster/auto_retry_run_id" not in of_run
     }
 
 
 def _failed_run(entry: dg.EventLogEntry, tags: Mapping[str, str]) -> FailedRun:
-    """What the first failed step said; of a run that never came to a step, what Dagster says."""
+    """The message of the first failed step; of a run without one, Dagster's own."""
     event = entry.get_dagster_event()
     data = event.job_failure_data if event.event_specific_data else None
     step = data.first_step_failure_event.step_failure_data if data and data.first_step_failure_event else None
-    said = step.user_failure_data if step else None
+    failure = step.user_failure_data if step else None
     error = step.error if step else data.error if data else None
-    told = (error.cause or error).message.strip() if error else event.message
-    reason = (said.description if said else None) or told
-    tenants = said.metadata["failed"].value if said and "failed" in said.metadata else {}
+    reason = (failure.description if failure else None) or (
+        (error.cause or error).message.strip() if error else event.message
+    )
+    job = entry.job_name or ""
+    ends = map(
+        tags.get, ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    )
     return FailedRun(
         run_id=entry.run_id,
-        job=_MATERIALIZATION if entry.job_name == IMPLICIT_ASSET_JOB_NAME else entry.job_name or "",
+        job="Materialization" if job.startswith("__ASSET_JOB") else job,
         reason=reason or "Dagster gives no reason.",
-        tenants=cast("Mapping[str, str]", tenants),
-        partitions=_partitions(tags),
-        restarts=tags.get(WILL_RETRY_TAG) == "true",
+        tenants=failure.metadata["failed"].value if failure and "failed" in failure.metadata else {},  # type: ignore[arg-type]
+        partitions=" to ".join(filter(None, ends)),
+        restarts=tags.get("dagster/will_retry") == "true",
     )
 
 
-def _partitions(tags: Mapping[str, str]) -> str:
-    if PARTITION_NAME_TAG in tags:
-        return tags[PARTITION_NAME_TAG]
-    ends = [tags[name] for name in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG) if name in tags]
-    return " to ".join(ends)
+def _evaluations(
+    instance: dg.DagsterInstance, after: int | None, now: float, page: int
+) -> tuple[int, list[Evaluation]]:
+    """The next evaluations of `fleet_health` behind an event, and the last event; without one from now on."""
+    storage = instance.event_log_storage
+    if after is None:
+        return storage.get_maximum_record_id() or 0, []
+    # The only call that finds them of all runs in the order of their ids; one query by an index.
+    events = storage.get_logs_for_all_runs_by_log_id(after, dg.DagsterEventType.ASSET_CHECK_EVALUATION, page)
+    trusted = list(takewhile(lambda event: settled(event[1].timestamp, now), events.items()))
+    found = [(entry.timestamp, entry.get_dagster_event().asset_check_evaluation_data) for _, entry in trusted]
+    return trusted[-1][0] if trusted else after, [
+        Evaluation(
+            each.check_name,
+            timestamp,
+            each.passed,
+            loud=not each.passed and each.severity is dg.AssetCheckSeverity.ERROR,
+            words=each.description or "It gives no reason.",
+        )
+        for timestamp, each in found
+        if each.asset_key == FLEET
+    ]
+
+
+def folded(
+    called: Mapping[str, float], evaluations: Iterable[Evaluation]
+) -> tuple[dict[str, float], tuple[CheckNews, ...]]:
+    """The checks that fail after these evaluations (each with the time of its newest ERROR), and what is news.
+
+    A check fails from its first ERROR until it passes, or has only warned for `CALM_SECONDS`; a clock that jumped back
+    ends that time too. What began and ended among the evaluations is not news.
+    """
+    after, newest, loudest = dict(called), dict[str, Evaluation](), dict[str, Evaluation]()
+    for each in evaluations:
+        newest[each.check] = each
+        if each.loud:
+            after[each.check], loudest[each.check] = each.time, each
+        elif each.check in after and (each.passed or not 0 <= each.time - after[each.check] < CALM_SECONDS):
+            del after[each.check]
+    begun = [CheckNews(name, loudest[name].words) for name in newest if name in after and name not in called]
+    over = [CheckNews(name, newest[name].words, over=True) for name in newest if name in called and name not in after]
+    return after, (*begun, *over)
+
+
+def post(url: str, text: str, *, seconds: float = POST_SECONDS) -> str | None:
+    """Post `text` as Slack expects it; returns why it was not taken, None when it was.
+
+    The address is a secret: whoever knows it can post. No message or log of ours contains it.
+    """
+    return asyncio.run(_post(url, text, seconds))
+
+
+async def _post(url: str, text: str, seconds: float) -> str | None:
+    import httpx
+
+    try:
+        # The transport itself: a client logs the address of each request.
+        async with asyncio.timeout(seconds), httpx.AsyncHTTPTransport() as transport:
+            request = httpx.Request("POST", url, json={"text": text})
+            response = await transport.handle_async_request(request)
+            await response.aclose()
+    except TimeoutError:
+        return f"The alert webhook did not answer within {seconds:g} s."
+    except (httpx.HTTPError, OSError) as error:
+        return f"The alert webhook cannot be reached: {type(error).__name__}."
+    if response.is_success:
+        return None
+    return f"The alert webhook answered {response.status_code}; check CATA_ALERT_WEBHOOK_URL."

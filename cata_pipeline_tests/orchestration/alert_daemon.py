@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from cata_pipeline.orchestration.alerts import tell_failures
+from cata_pipeline.orchestration.alerts import report_failures
 
 HOOK = "/hook-s3cret"
 LATER = time.time() + 86_400
@@ -23,7 +23,7 @@ class Daemon:
     told: list[str] = field(default_factory=list)
 
     def tick(self, *, now: float = LATER, page: int = 500) -> str:
-        result = tell_failures(
+        result = report_failures(
             self.instance,
             self.cursor,
             self.send or self._take,

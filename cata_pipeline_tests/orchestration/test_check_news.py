@@ -10,8 +10,7 @@ import pytest
 
 from cata_pipeline.definitions import defs
 from cata_pipeline.orchestration.alert_message import CheckNews
-from cata_pipeline.orchestration.alerts import GIVE_UP_SECONDS
-from cata_pipeline.orchestration.check_news import CALM_SECONDS, Evaluation, folded
+from cata_pipeline.orchestration.alerts import CALM_SECONDS, GIVE_UP_SECONDS, Evaluation, folded
 from cata_pipeline.orchestration.fleet_checks import FLEET
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer
@@ -76,13 +75,13 @@ def test_a_check_that_begins_to_fail_loudly_is_told_once_and_once_more_when_it_p
 ) -> None:
     serve(pipeline, failed=1)
     look(daemon.instance)
-    assert daemon.tick() == "Failed runs told: 0. Checks: no_tenant_failed."
+    assert daemon.tick() == "Reported: 0 failed runs, 1 checks; not for alerts: 0."
     [begun] = daemon.told
     assert begun.startswith("*no_tenant_failed fails*: 1 of 1 tenants failed, the first since ")
     assert "`cata-pipeline sync --failed`" in begun
     for _ in range(2):
         look(daemon.instance)
-        assert daemon.tick().startswith("No run failed since event ")
+        assert daemon.tick().startswith("Nothing to report.")
     serve(pipeline, failed=0)
     look(daemon.instance)
     daemon.tick()
@@ -130,7 +129,7 @@ def test_the_daemon_posts_a_failing_check_with_a_link_until_the_webhook_takes_it
 def test_checks_and_runs_of_one_tick_are_one_message(daemon: Daemon) -> None:
     says(daemon.instance)
     run_id = fail(daemon.instance, {"kopi": DOWN})
-    assert daemon.tick() == f"Failed runs told: 1. Checks: {STALE}."
+    assert daemon.tick() == "Reported: 1 failed runs, 1 checks; not for alerts: 0."
     [text] = daemon.told
     assert text == (
         f"*{STALE} fails*: {STALE} was looked at.\n\nSee the checks of fleet_health.\n\n"
@@ -147,7 +146,7 @@ def test_a_check_of_another_asset_calls_nobody(daemon: Daemon) -> None:
 def test_a_check_that_was_over_before_its_message_was_taken_calls_nobody(daemon: Daemon) -> None:
     daemon.send = lambda _: WEBHOOK_DOWN
     says(daemon.instance)
-    assert daemon.tick() == f"{WEBHOOK_DOWN} Offered again at the next tick: 0 failed runs. Checks: {STALE}."
+    assert daemon.tick() == f"{WEBHOOK_DOWN} 0 failed runs, 1 checks; not for alerts: 0."
     says(daemon.instance, passed=True)
     daemon.send = None
     daemon.tick()
