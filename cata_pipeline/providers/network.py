@@ -9,8 +9,9 @@ import functools
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
@@ -90,15 +91,69 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError("its name cannot be resolved") from None
 
 
+class _PoolTransport(httpx.AsyncBaseTransport):
+    """Sends httpx's requests through a pool of httpcore: httpx's own transport takes no network backend."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`; raises httpx's `TransportError`s."""
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        with _errors_of_httpx():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    target,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _errors_of_httpx():
+            async for piece in self._response.aiter_stream():
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    """The same error in httpx, which names its classes as httpcore does."""
+    try:
+        yield
+    except (
+        httpcore.TimeoutException,
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.ProxyError,
+        httpcore.UnsupportedProtocol,
+    ) as error:
+        same: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+        raise same(str(error)) from error
+
+
 def guarded_client(network: GuardedNetwork) -> httpx.AsyncClient:
     """An HTTP client that connects through `network` only: no redirects, proxies, cookies or netrc."""
-    transport = httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
-    # httpx takes no network backend, so the pool it made (and has not used) is replaced.
-    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
-        ssl_context=_tls(), network_backend=network, keepalive_expiry=5.0
-    )
+    pool = httpcore.AsyncConnectionPool(ssl_context=_tls(), network_backend=network, keepalive_expiry=5.0)
     return httpx.AsyncClient(
-        transport=transport,
+        transport=_PoolTransport(pool),
         headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": _USER_AGENT},
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
