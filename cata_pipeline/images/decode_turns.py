@@ -23,7 +23,8 @@ class Lane:
     turn: float = 0.0
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether no image of the tenant waits or is decoded."""
         return not (self.waiting or self.running or self.slow)
 
 
@@ -38,7 +39,7 @@ class DecodeTurns:
 
     def wait(self, lane: Lane) -> None:
         """An image of the lane waits."""
-        if lane._is_idle:  # noqa: SLF001 the two are one thing
+        if lane.is_idle:
             # What others used while this tenant had nothing to decode is no credit.
             lane.turn = max(lane.turn, self._reached)
         if not lane.waiting:

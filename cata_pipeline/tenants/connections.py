@@ -67,8 +67,7 @@ def connect_mysql(url: URL, **changes: Any) -> Any:
     _, options = url.get_dialect()().create_connect_args(url)
     timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": CONNECT_SECONDS, "write_timeout": _SEND_SECONDS}
     connection = MysqlConnection(**{**options, **timeouts, **changes})
-    # There is one limit for the greeting and for every statement, and only this separates them.
-    connection._read_timeout = _SILENCE_SECONDS  # noqa: SLF001
+    connection.allow_silence(_SILENCE_SECONDS)
     try:
         with connection.cursor() as cursor:
             for statement in _MYSQL_STATEMENTS:

@@ -40,9 +40,7 @@ def _unencrypted_peer(connection: Any) -> str | None:
     if hasattr(connection, "pgconn"):
         encrypted, address = connection.pgconn.ssl_in_use, connection.info.hostaddr
     else:
-        # PyMySQL calls a connection secure that is encrypted or a socket.
-        encrypted = connection._secure  # noqa: SLF001
-        address = "" if encrypted else connection._sock.getpeername()[0]  # noqa: SLF001
+        encrypted, address = False, connection.unencrypted_peer()
     return None if encrypted or not address else str(address)
 
 

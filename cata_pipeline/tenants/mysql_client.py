@@ -3,6 +3,8 @@
 The protocol lets a server respond to any statement with the name of a file, which PyMySQL then opens and sends:
 `/proc/self/environ` holds every secret of this process. Here a statement sends one stream, which its caller hands
 over, or nothing; no file is ever opened by a name that a server sent.
+
+PyMySQL has no public interface for this, so this is the one module that uses its private parts.
 """
 
 import secrets
@@ -46,11 +48,23 @@ class MysqlConnection(Connection):  # type: ignore[misc]
         finally:
             self._stream = None
 
+    def allow_silence(self, seconds: float) -> None:
+        """Set how long a statement may wait for the server, which PyMySQL limits as it does the greeting."""
+        self._read_timeout = seconds
+
+    def unencrypted_peer(self) -> str | None:
+        """Return the server's address; None where the connection is encrypted or a socket: `_secure` is both."""
+        return None if self._secure else str(self._sock.getpeername()[0])
+
     def requested_stream(self) -> IO[bytes]:
         """Return the stream of the request that `_read_packet` let pass, once."""
         assert self._stream is not None
         (_, stream), self._stream = self._stream, None
         return stream
+
+    def next_packet(self) -> Any:
+        """Read one packet."""
+        return self._read_packet()
 
     def _request_authentication(self) -> None:
         super()._request_authentication()
@@ -93,4 +107,4 @@ class _Result(MySQLResult):  # type: ignore[misc]
         while chunk := stream.read(min(connection.max_allowed_packet, _PACKET_BYTES)):
             connection.write_packet(chunk)
         connection.write_packet(b"")
-        self._read_ok_packet(connection._read_packet())  # noqa: SLF001
+        self._read_ok_packet(connection.next_packet())
