@@ -7,6 +7,7 @@ import dagster as dg
 
 from cata_pipeline.orchestration.alerts import run_failure_alert
 from cata_pipeline.orchestration.assets import catalog_sync, image_objects
+from cata_pipeline.orchestration.catalog_frame import catalog_frame
 from cata_pipeline.orchestration.executor import locked_in_process_executor
 from cata_pipeline.orchestration.fleet import check_fleet, fleet_check, fleet_health
 from cata_pipeline.orchestration.image_sensor import image_copy_sensor
@@ -21,6 +22,6 @@ defs = dg.Definitions(
     jobs=[sync_tenants, copy_images, check_fleet, prune_runs],
     schedules=[nightly_resync, daily_image_sweep, fleet_check, weekly_pruning],
     sensors=[tenant_registry_sensor, image_copy_sensor, run_failure_alert],
-    resources={"pipeline": PipelineResource()},
+    resources={"pipeline": PipelineResource(), "catalog_frame": catalog_frame},
     executor=locked_in_process_executor,
 )

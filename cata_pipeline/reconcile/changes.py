@@ -224,8 +224,13 @@ def changes_parquet(batches: Iterable[pa.Table]) -> bytes:
 
 def read_changes(content: bytes, item_code: str | None = None) -> Iterator[Change]:
     """The rows of a change file, in its order; of one item only if `item_code` is given."""
+    yield from changes_of(read_table(content, item_code))
+
+
+def read_table(content: bytes, item_code: str | None = None) -> pa.Table:
+    """A change file, or the rows of one item in it, as an Arrow table with the columns of `SCHEMA`."""
     chosen = pc.field("item_code") == item_code if item_code is not None else None
-    yield from changes_of(pq.read_table(io.BytesIO(content), filters=chosen))
+    return pq.read_table(io.BytesIO(content), filters=chosen)
 
 
 def changes_of(table: pa.Table) -> Iterator[Change]:

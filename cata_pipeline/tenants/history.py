@@ -134,14 +134,17 @@ class History:
         with self._control.connect() as connection:
             return connection.scalar(statement)
 
-    def syncs_with_changes(self, tenant_id: str) -> Iterator[TenantRun]:
-        """The syncs of a tenant that left a change file, newest first."""
-        columns = [tenant_runs.c[name] for name in TenantRun.__dataclass_fields__]
-        statement = (
-            sa.select(*columns)
-            .where(tenant_runs.c.tenant_id == tenant_id, tenant_runs.c.changes_path.is_not(None))
-            .order_by(tenant_runs.c.finished_at.desc())
-        )
+    def syncs_with_changes(
+        self, tenant_id: str | None = None, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[TenantRun]:
+        """The syncs that left a change file and ended in [`since`, `until`), of one tenant or all, newest first."""
+        runs = tenant_runs.c
+        conditions: list[sa.ColumnElement[bool]] = [runs.changes_path.is_not(None)]
+        conditions += [runs.tenant_id == tenant_id] if tenant_id is not None else []
+        conditions += [runs.finished_at >= since] if since is not None else []
+        conditions += [runs.finished_at < until] if until is not None else []
+        columns = [runs[name] for name in TenantRun.__dataclass_fields__]
+        statement = sa.select(*columns).where(*conditions).order_by(runs.finished_at.desc())
         with self._control.connect() as connection:
             rows = connection.execute(statement).mappings().all()
         yield from (TenantRun(**row) for row in rows)
