@@ -24,6 +24,7 @@ from dagster._core.workspace.context import WorkspaceRequestContext
 from dagster._core.workspace.load_target import ModuleTarget
 from sqlalchemy.engine import URL, Engine
 
+from cata_pipeline.buckets import Bucket
 from cata_pipeline.control.database import open_control_database
 from cata_pipeline.definitions import defs
 from cata_pipeline.demo.detached import Program, end, own_account
@@ -359,11 +360,30 @@ def test_the_run_that_watches_the_fleet_starts_although_every_process_of_every_w
     assert machines.status(busy) is dg.DagsterRunStatus.STARTED
 
 
-def test_what_celery_changes_of_the_instance_is_the_launcher_and_how_long_things_may_take() -> None:
+def test_what_a_run_printed_is_read_from_the_bucket_once_its_worker_is_gone(
+    machines: Machines, workspace: WorkspaceRequestContext
+) -> None:
+    first = next(iter(machines.databases))
+    worker, run = machines.worker("left"), machines.new_run(workspace, [first])
+    machines.instance.launch_run(run.run_id, workspace)
+    machines.wait_until("the run is over", lambda: machines.status(run) is dg.DagsterRunStatus.SUCCESS)
+    worker.kill()
+    shutil.rmtree(machines.folder / "storage", ignore_errors=True)
+    [captured] = machines.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.LOGS_CAPTURED)
+    file = captured.get_dagster_event().logs_captured_data.file_key
+    log = machines.instance.compute_log_manager.get_log_data([run.run_id, "compute_logs", file])
+    assert f"Synced {first}: ".encode() in (log.stderr or b"")
+    [bucket] = {machines.of_workers["CATA_SNAPSHOT_BUCKET"]}
+    names = Bucket(bucket, machines.of_workers["STORAGE_EMULATOR_HOST"]).names("compute-logs/")
+    assert any(run.run_id in name for name in names)
+
+
+def test_what_celery_changes_of_the_instance_is_the_launcher_waiting_times_and_printed_output() -> None:
     here, there = (
         yaml.safe_load((PROJECT / path).read_text()) for path in ("dagster.yaml", "deploy/celery/dagster.yaml")
     )
     assert there.pop("run_launcher")["class"] == "WarmRunLauncher"
+    assert there.pop("compute_logs")["class"] == "GCSComputeLogManager"
     assert here.pop("run_launcher")["class"] == "LocalRunLauncher"
     for config in (here, there):
         del config["run_monitoring"]["start_timeout_seconds"]

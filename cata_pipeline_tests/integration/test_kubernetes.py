@@ -106,8 +106,9 @@ def rendered(values: Mapping[str, Any]) -> dict[str, Any]:
         "run_launcher": values["runLauncher"]["config"]["customRunLauncher"],
         "run_coordinator": daemon["runCoordinator"]["config"]["customRunCoordinator"],
         "compute_logs": {
-            "module": "dagster.core.storage.noop_compute_log_manager",
+            "module": "dagster_gcp.gcs.compute_log_manager",
             "class": values["computeLogManager"]["type"],
+            "config": values["computeLogManager"]["config"]["gcsComputeLogManager"],
         },
         "python_logs": snaked(values["pythonLogs"]),
         "run_monitoring": snaked(daemon["runMonitoring"]),
