@@ -23,7 +23,6 @@ from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.batch import each_served
 from cata_pipeline.buckets import Bucket
 from cata_pipeline.catalog.snapshot import Snapshot, SnapshotStore
-from cata_pipeline.concealment import Concealed
 from cata_pipeline.control.clock import ControlClock
 from cata_pipeline.control.database import ControlDatabaseError, open_control_database
 from cata_pipeline.errors import UNFORESEEN, CataError, StorageError, TenantError, UsageError, disk_full
@@ -36,12 +35,13 @@ from cata_pipeline.images.tenant_images import TenantImages
 from cata_pipeline.images.unreferenced import UnreferencedImages, find_unreferenced
 from cata_pipeline.outcomes import ImageOutcome, SyncOrder, SyncOutcome
 from cata_pipeline.providers.contract import Provider, Sample
-from cata_pipeline.providers.registry import provider_named
+from cata_pipeline.providers.registry import provider_named, provider_names
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.reconcile.changes import read_changes
 from cata_pipeline.reconcile.policy import TABLES
 from cata_pipeline.reconcile.report import SAMPLE, Change, ReconcileReport
 from cata_pipeline.reconcile.steps import reconcile
+from cata_pipeline.redaction import Redactor
 from cata_pipeline.settings import Settings, database_name_problem, parse_tenant_database_url, shown
 from cata_pipeline.stopping import Stop
 from cata_pipeline.tenants import credentials
@@ -168,18 +168,18 @@ class Pipeline:
         `stop` ends it before its next step; a transaction that has begun is not disturbed.
         """
         began, stop = time.monotonic(), stop or Stop()
-        outcome, concealed = SyncOutcome(tenant_id), self._concealed()
+        outcome, redactor = SyncOutcome(tenant_id), self._redactor(tenant_id)
         try:
             tenant = self.registry.tenant(tenant_id)
             with tenant_lock(self.control, tenant_id, "sync", run_id, wait_seconds=lock_wait_seconds) as lock:
                 stop.check()
                 started = ControlClock(self.control).now()
-                for outcome in self._steps(tenant, order, run_id, lock, stop, concealed):  # noqa: B007 keeps the furthest step
+                for outcome in self._steps(tenant, order, run_id, lock, stop, redactor):  # noqa: B007 keeps the furthest step
                     pass
                 if outcome.report and not order.dry_run:
                     outcome = self._with_stale(outcome, outcome.report, started)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
-            outcome = replace(outcome, error=_explain(tenant_id, error, concealed), error_kind=_kind(error))
+            outcome = replace(outcome, error=_explain(tenant_id, error, redactor), error_kind=_kind(error))
         if not order.dry_run:
             self._record("sync", began, run_id, outcome)
         _log("synced", outcome)
@@ -218,7 +218,7 @@ class Pipeline:
                 )
             outcome = replace(outcome, result=result)
         except Exception as error:  # noqa: BLE001 one tenant's failure never stops the others
-            told = _explain(tenant_id, error, self._concealed())
+            told = _explain(tenant_id, error, self._redactor(tenant_id))
             outcome = replace(outcome, error=told, error_kind=_kind(error))
         self._record("images", began, run_id, outcome)
         _log("copied the pictures of", outcome)
@@ -279,12 +279,12 @@ class Pipeline:
     def sample(self, tenant_id: str) -> Sample:
         """What the first page of a tenant's POS maps to; writes nothing. Raises `TenantError` or `UsageError`."""
         tenant = self.registry.tenant(tenant_id)
-        provider, concealed = provider_named(tenant.provider), self._concealed()
+        provider, redactor = provider_named(tenant.provider), self._redactor(tenant_id)
         try:
-            secrets = self._secrets(tenant, provider, "providers check", concealed)
+            secrets = self._secrets(tenant, provider, "providers check", redactor)
             return provider.sample(tenant.options, secrets, self.policy)
         except Exception as error:
-            told = _explain(tenant_id, error, concealed)
+            told = _explain(tenant_id, error, redactor)
             if isinstance(error, CataError) and told == str(error):
                 raise
             raise TenantError(told) from None
@@ -300,7 +300,7 @@ class Pipeline:
                 yield run, change
 
     def _steps(
-        self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock, stop: Stop, concealed: Concealed
+        self, tenant: Tenant, order: SyncOrder, run_id: str, lock: TenantLock, stop: Stop, redactor: Redactor
     ) -> Iterator[SyncOutcome]:
         """Fetch, snapshot, reconcile; yields the outcome so far after each, so that an error keeps what was done."""
         outcome = SyncOutcome(tenant.id)
@@ -308,7 +308,7 @@ class Pipeline:
         database = self.tenant_database(tenant)
         if order.fetch and order.from_snapshot is None:
             started = time.monotonic()
-            snapshot = self._fetch(tenant, run_id, concealed)
+            snapshot = self._fetch(tenant, run_id, redactor)
             outcome = replace(outcome, fetched=True, seconds_fetch=time.monotonic() - started)
         else:
             snapshots = self.snapshots
@@ -335,9 +335,9 @@ class Pipeline:
             )
             yield replace(outcome, report=report)
 
-    def _fetch(self, tenant: Tenant, run_id: str, concealed: Concealed) -> Snapshot:
+    def _fetch(self, tenant: Tenant, run_id: str, redactor: Redactor) -> Snapshot:
         provider = provider_named(tenant.provider)
-        secrets = self._secrets(tenant, provider, run_id, concealed)
+        secrets = self._secrets(tenant, provider, run_id, redactor)
         catalog = provider.fetch(tenant.options, secrets, self.policy)
         return self.snapshots.save(tenant.id, provider.slug, catalog, run_id=run_id)
 
@@ -354,20 +354,20 @@ class Pipeline:
             logger.warning("Tenant %s: modifiers listed again may stay hidden: %s", tenant_id, error)
             return None
 
-    def _concealed(self) -> Concealed:
-        """What no message about a tenant may tell; its own secrets are added as they are met."""
-        return Concealed(*self.settings.token_keys)
+    def _redactor(self, tenant_id: str) -> Redactor:
+        """For messages about a tenant; its secrets are added when they are resolved or issued."""
+        return Redactor(*self.settings.token_keys, public=(tenant_id, *provider_names()))
 
-    def _secrets(self, tenant: Tenant, provider: Provider, run_id: str, concealed: Concealed) -> Secrets:
+    def _secrets(self, tenant: Tenant, provider: Provider, run_id: str, redactor: Redactor) -> Secrets:
         rotating = provider.rotating_key
         optional = (*provider.optional_keys, *([rotating] if rotating else []))
         found = credentials.resolve_keys(tenant.credentials, provider.credential_keys, optional=optional)
         first = found.pop(rotating, None) if rotating else None
         if first is None:
-            return Secrets(found, concealed=concealed)
-        concealed.add(first)
+            return Secrets(found, redactor=redactor)
+        redactor.add(first)
         tokens = TokenStore(self.control, self.settings.token_keys)
-        return Secrets(found, lambda: tokens.held(tenant.id, first, run_id), concealed)
+        return Secrets(found, lambda: tokens.held(tenant.id, first, run_id), redactor)
 
     def _with_stale(self, outcome: SyncOutcome, report: ReconcileReport, now: datetime) -> SyncOutcome:
         """The outcome with its longest stale items, once the record of stale items is in step with its report.
@@ -385,7 +385,7 @@ class Pipeline:
             stale = []
             warnings.append(
                 f"The rows are written, but which items are stale is not on record:"
-                f" {_explain(tenant_id, error, self._concealed())}"
+                f" {_explain(tenant_id, error, self._redactor(tenant_id))}"
             )
         report = replace(report, warnings=(*report.warnings, *warnings))
         return replace(outcome, report=report, stale=tuple(stale))
@@ -419,13 +419,13 @@ class Pipeline:
                 with attempt:
                     self.history.record(run)
         except (sa.exc.SQLAlchemyError, CataError) as error:
-            told = _explain(outcome.tenant_id, error, self._concealed())
+            told = _explain(outcome.tenant_id, error, self._redactor(outcome.tenant_id))
             logger.error("What became of %s cannot be recorded: %s", outcome.tenant_id, told)  # noqa: TRY400 says it all
 
 
-def _explain(tenant_id: str, error: Exception, concealed: Concealed) -> str:
+def _explain(tenant_id: str, error: Exception, redactor: Redactor) -> str:
     if isinstance(error, CataError):
-        return concealed.without(str(error))
+        return redactor.redact(str(error))
     if isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError):
         text = str(error.orig if isinstance(error, sa.exc.OperationalError) else error).strip()
         reason = one_line(text.partition("\n")[0]).rstrip(".")
@@ -433,7 +433,7 @@ def _explain(tenant_id: str, error: Exception, concealed: Concealed) -> str:
     if full := disk_full(error):
         return full
     # As text: an exception nobody foresaw may quote whatever it stumbled over.
-    trace = printable(concealed.without("".join(traceback.format_exception(error)).rstrip()))
+    trace = printable(redactor.redact("".join(traceback.format_exception(error)).rstrip()))
     logger.error("Tenant %s failed in a way nobody foresaw\n%s", tenant_id, trace)
     return (
         f"Unexpected {type(error).__name__}; the log of this run has the trace. Nothing else of the batch is affected."

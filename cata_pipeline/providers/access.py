@@ -77,12 +77,12 @@ class TokenAccess:
     async def _exchanged(self, hold_token: HoldToken) -> str:
         # Waiting for another run blocks this event loop, which serves this one fetch.
         with hold_token() as held:
-            self._client.conceal(held.current)
+            self._client.redact(held.current)
             request = self._exchange(held.current)
             reply = await self._request(request)
             following = reply.get("refresh_token")
             if isinstance(following, str) and following and following != held.current:
-                self._client.conceal(following)
+                self._client.redact(following)
                 held.keep(following)
         return self._usable(request, reply)
 
@@ -103,6 +103,6 @@ class TokenAccess:
                 f"{request.what} at {origin_of(request.url)}: the answer holds no usable access_token ({said})."
                 f" {self._advice}"
             )
-        self._client.conceal(token)
+        self._client.redact(token)
         self._check(reply)
         return token

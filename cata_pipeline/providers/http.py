@@ -17,7 +17,6 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
-from cata_pipeline.concealment import Concealed
 from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.failed_tries import (
     TransientError,
@@ -41,6 +40,7 @@ from cata_pipeline.providers.network import GuardedNetwork, guarded_client
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS, Pacing
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
+from cata_pipeline.redaction import Redactor
 
 Body = TypeVar("Body")
 Answer = TypeVar("Answer")
@@ -160,7 +160,7 @@ def completed(fetch: Coroutine[object, None, Answer]) -> Answer:
 class JsonClient:
     """One provider's connections during one fetch; an asynchronous context manager.
 
-    The values of `secrets` and texts given to `conceal` never become part of a message. `account` is what the vendor
+    The values of `secrets` and texts given to `redact` never become part of a message. `account` is what the vendor
     counts requests by, where that is not the origin.
     """
 
@@ -177,7 +177,7 @@ class JsonClient:
         self._meter = FetchMeter(patience)
         self._network = GuardedNetwork(policy)
         self._http = guarded_client(self._network)
-        self._concealed = secrets.concealed if isinstance(secrets, Secrets) else Concealed(*(secrets or {}).values())
+        self._redactor = secrets.redactor if isinstance(secrets, Secrets) else Redactor(*(secrets or {}).values())
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -200,13 +200,13 @@ class JsonClient:
             finally:
                 self._network.close()
 
-    def conceal(self, secret: str) -> None:
+    def redact(self, secret: str) -> None:
         """Never quote a text that holds this secret, in whatever spelling."""
-        self._concealed.add(secret)
+        self._redactor.add(secret)
 
     def quoted(self, text: object) -> str:
         """The first words of something the provider said, fit for a message; empty when there is nothing fit."""
-        if not isinstance(text, str) or self._concealed.is_told_by(text):
+        if not isinstance(text, str) or self._redactor.finds_in(text):
             return ""
         words = "".join(character if character.isprintable() else " " for character in text).split()
         return " ".join(words)[:_EXCERPT_CHARACTERS]
@@ -337,7 +337,7 @@ class JsonClient:
         if call.basic is None:
             return {}
         pair = b64encode(":".join(call.basic).encode()).decode()
-        self.conceal(pair)
+        self.redact(pair)
         return {"Authorization": f"Basic {pair}"}
 
     async def _raise_for_status(self, reply: httpx.Response, subject: str, deadline: asyncio.Timeout) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from cata_pipeline.concealment import Concealed
+from cata_pipeline.redaction import Redactor
 
 
 class HeldToken(Protocol):
@@ -31,17 +31,17 @@ HoldToken = Callable[[], AbstractContextManager[HeldToken]]
 class Secrets(Mapping[str, str]):
     """The values of a tenant's credential keys; `hold_token` locks and hands out the rotating one, None without one.
 
-    Its `repr` shows nothing. `concealed` collects every secret of the fetch, those that the POS gives included: whoever
-    reports what became of the fetch withholds them.
+    Its `repr` shows nothing. `redactor` knows every secret of the fetch, those that the POS issues included, and takes
+    them out of all messages about it.
     """
 
     def __init__(
-        self, values: Mapping[str, str], hold_token: HoldToken | None = None, concealed: Concealed | None = None
+        self, values: Mapping[str, str], hold_token: HoldToken | None = None, redactor: Redactor | None = None
     ) -> None:
         self._values = dict(values)
         self.hold_token = hold_token
-        self.concealed = concealed or Concealed()
-        self.concealed.add(*self._values.values())
+        self.redactor = redactor or Redactor()
+        self.redactor.add(*self._values.values())
 
     def __getitem__(self, key: str) -> str:
         return self._values[key]

@@ -329,7 +329,7 @@ ECHOES: list[tuple[Say, str]] = [
     (lambda text: answer({"status": False, "error_message": text}), "iSeller reports a failure"),
     (lambda text: answer(b"", status=302, headers={"Location": f"https://x.example/?{quote(text)}"}), "Redirects are"),
     (lambda text: answer(b"", content_type=f"text/{text}"), "is something that is too long for a name instead"),
-    (lambda text: answer(b"", content_type=f"text/{max(text.split(), key=len)}"), "is text/(a secret) instead of JSON"),
+    (lambda text: answer(b"", content_type=f"text/{max(text.split(), key=len)}"), "is text/(redacted) instead of JSON"),
     (lambda text: answer(b"{}", status=400, content_type=f"text/{text}"), "HTTP 400 (no content type)"),
     (lambda text: answer(b"{{}}", headers={"Content-Encoding": text}), "encoded as something"),
     (in_body("<html>{}</html>", "text/html"), "text/html instead of JSON"),
