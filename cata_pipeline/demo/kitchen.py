@@ -85,7 +85,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Card:
-    """All that a menu's own module says; `groups` has the choices (title, price) of each modifier group."""
+    """All that a menu's file says; `groups` has the choices (title, price) of each modifier group."""
 
     tenant_id: str
     store_name: str

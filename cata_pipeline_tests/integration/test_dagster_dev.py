@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from cata_pipeline.demo.menu_kopi_kita import KOPI_KITA
+from cata_pipeline.demo.menus import KOPI_KITA
 from cata_pipeline_tests.integration.dev_server import PATIENCE_SECONDS, PROGRAM, Dev, running_dev
 
 NEW_TENANT = "kopi-kita-two"

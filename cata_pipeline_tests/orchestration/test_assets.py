@@ -17,8 +17,7 @@ from sqlalchemy.engine import URL, Engine
 
 from cata_pipeline.definitions import defs
 from cata_pipeline.demo import pos_web
-from cata_pipeline.demo.menu_kopi_kita import KOPI_KITA
-from cata_pipeline.demo.menus import MENUS
+from cata_pipeline.demo.menus import KOPI_KITA, MENUS
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.images import progress
 from cata_pipeline.orchestration import assets
