@@ -2,6 +2,7 @@
 # pip resolves nothing: before 23.3 it cannot match a pin to a demand with extras once a newer release is out.
 PYTHON ?= python3
 BIN := .venv/bin
+LOCKED := --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --strip-extras --no-header pyproject.toml
 
 .PHONY: setup demo test property lint format docs pictures lock bench-fleet bench-images bench-providers bench-reconcile clean
 .DEFAULT_GOAL := setup
@@ -40,9 +41,10 @@ docs: setup  ## what is generated from code: the field ownership tables
 pictures: setup  ## the pictures of the Dagster UI in docs/images (needs chromium)
 	$(BIN)/python docs/pictures.py
 
-lock: setup  ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes --strip-extras \
-		--no-header pyproject.toml --all-extras --group dev --group build --upgrade -o requirements.lock
+lock: setup  ## renew the two locks from pyproject.toml (needs uv); the second is what an image installs
+	uv pip compile $(LOCKED) --all-extras --group dev --group build --upgrade -o requirements.lock
+	uv pip compile $(LOCKED) --no-annotate --extra celery --extra kubernetes --group build \
+		--constraint requirements.lock -o requirements-production.lock
 
 bench-fleet: setup  ## a fleet's night through the real daemon, in batches and one run a tenant; try ARGS=--quick
 	@$(BIN)/python -m benchmarks.fleet $(ARGS)

