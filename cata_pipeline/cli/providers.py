@@ -87,9 +87,7 @@ def _described(provider: "Provider") -> Mapping[str, Any]:
         "credentials": list(provider.credential_keys),
         "optional_credentials": list(provider.optional_keys),
         "rotating_credential": provider.rotating_key,
-        "options": {
-            name: {"meaning": option.meaning, "required": option.required} for name, option in provider.options.items()
-        },
+        "options": {name: option._asdict() for name, option in provider.options.described().items()},
     }
 
 
@@ -98,7 +96,7 @@ def _show(provider: "Provider") -> None:
     rotating = [f"{provider.rotating_key} (where one is given: changes with each use)"] if provider.rotating_key else []
     keys = ", ".join([*provider.credential_keys, *optional, *rotating]) or "none"
     click.echo(f"{provider.slug} ({provider.name}); credentials: {keys}")
-    rows = [(name, "yes" if o.required else "", o.meaning) for name, o in provider.options.items()]
+    rows = [(name, "yes" if o.required else "", o.meaning) for name, o in provider.options.described().items()]
     print_table(("option", "required", "meaning"), rows)
     click.echo()
 

@@ -5,13 +5,12 @@ entry point of `cata_pipeline.providers`. How items are staged, guarded or writt
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection
-from cata_pipeline.providers.option_checks import Option, Options, checked_options
+from cata_pipeline.providers.options import Options, ProviderOptions
 from cata_pipeline.providers.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Provider:
     slug: str
     name: str
     credential_keys: tuple[str, ...]
-    options: Mapping[str, Option]
+    options: type[ProviderOptions]
     fetch: "Ask[Catalog]"
     sample: "Ask[Sample]"
     rotating_key: str | None = None
@@ -74,4 +73,4 @@ class Provider:
 
     def option_problems(self, options: Options) -> list[str]:
         """One sentence for each option that is missing, unknown or wrong; touches no network."""
-        return checked_options(self.slug, self.options, options)[1]
+        return self.options.problems(options)

@@ -18,13 +18,13 @@ from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.feed_bytes import BrokenFeedError, Records, Unpacking
 from cata_pipeline.providers.feed_file import chunks_of_file
-from cata_pipeline.providers.feed_options import OPTIONS, FeedOptions, parse_options
+from cata_pipeline.providers.feed_options import FeedOptions
 from cata_pipeline.providers.feed_records import Reading
 from cata_pipeline.providers.feed_rows import item_of
 from cata_pipeline.providers.fetch_limits import too_many_rows
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed, token_to_send
 from cata_pipeline.providers.json_body import CutBodyError, named
-from cata_pipeline.providers.option_checks import Options, tenant_options
+from cata_pipeline.providers.options import Options
 from cata_pipeline.providers.row_fields import UnusableRowError, shown
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import origin_of
@@ -53,7 +53,7 @@ FEED = Provider(
     slug="feed",
     name="Feed (a file or URL in our own format)",
     credential_keys=(),
-    options=OPTIONS,
+    options=FeedOptions,
     fetch=fetch_catalog,
     sample=sample_catalog,
     optional_keys=(_TOKEN,),
@@ -64,7 +64,7 @@ def _gathered(
     options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None, most_rows: int | None
 ) -> "_Gathered":
     """The rows up to the explicit end, or the first `most_rows`."""
-    parsed = tenant_options(parse_options, options)
+    parsed = FeedOptions.of_tenant(options)
     if isinstance(parsed.source, PurePosixPath):
         return _from_file(parsed.source, parsed, most_rows)
     patience = (patience or Patience()).within(parsed)

@@ -3,14 +3,14 @@
 Add an option here, with its check. What an option does belongs where it is used.
 """
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import httpx
+from pydantic import Field, PlainValidator
 
-from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
-from cata_pipeline.providers.option_checks import Option, Options, one_of, parsed_options, seconds
+from cata_pipeline.providers.fetch_limits import BudgetOptions
+from cata_pipeline.providers.options import seconds
 from cata_pipeline.providers.urls import provider_url
 
 _LONGEST_PATH = 1_024
@@ -29,29 +29,15 @@ def _source(value: object) -> httpx.URL | PurePosixPath:
     return path
 
 
-OPTIONS = {
-    "source": Option(
-        _source,
-        "where the feed is: an https URL, or a path relative to the folder that CATA_FEED_FOLDER names",
-        required=True,
-    ),
-    "format": Option(one_of("jsonl", "csv"), "what the feed is: jsonl (JSON Lines) or csv", required=True),
-    "request_budget_seconds": Option(seconds(3_600), "the longest that reading a URL may take, retries included; 300"),
-    "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
-    **LIMIT_OPTIONS,
-}
-
-
-@dataclass(frozen=True)
-class FeedOptions(LimitOptions):
+class FeedOptions(BudgetOptions):
     """The checked options. A `source` that is a path is relative to the folder for feeds."""
 
-    source: httpx.URL | PurePosixPath
-    format: Format
-    request_budget_seconds: float = 300.0
-    fetch_budget_seconds: float = 1_800.0
+    slug: ClassVar = "feed"
 
-
-def parse_options(options: Options) -> FeedOptions:
-    """The options as they will be used; raises `ValueError` with every problem in one text."""
-    return FeedOptions(**parsed_options("feed", OPTIONS, options))
+    source: Annotated[httpx.URL | PurePosixPath, PlainValidator(_source)] = Field(
+        description="where the feed is: an https URL, or a path relative to the folder that CATA_FEED_FOLDER names"
+    )
+    format: Format = Field(description="what the feed is: jsonl (JSON Lines) or csv")
+    request_budget_seconds: Annotated[float, seconds(3_600)] = Field(
+        default=300.0, description="the longest that reading a URL may take, retries included"
+    )

@@ -1,30 +1,21 @@
 """Bounds what one fetch takes from a provider: bytes, after decompression, and rows.
 
 The client of every API and the feed count here, so that no POS can fill the memory of a batch. How much memory the
-limits come to is in docs/operations.md. Time is bounded by the budgets in `http`.
+limits come to is in docs/operations.md. The options that bound its time are here, what keeps to them is in `http`.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
 
 from cata_pipeline.errors import ProviderError
-from cata_pipeline.providers.option_checks import Option, whole_number
+from cata_pipeline.providers.options import ProviderOptions, seconds, whole_number
 
 DEFAULT_BYTES = 128 * 2**20
 DEFAULT_ROWS = 250_000
 _MOST_BYTES = 16 * 2**30
 _MOST_ROWS = 100_000_000
 _NESTED = 2
-
-LIMIT_OPTIONS = {
-    "max_bytes": Option(
-        whole_number(_MOST_BYTES), f"bytes of a whole fetch, unpacked; a larger catalog is an error; {DEFAULT_BYTES}"
-    ),
-    "max_rows": Option(
-        whole_number(_MOST_ROWS), f"rows of a whole fetch, a larger catalog is an error; {DEFAULT_ROWS}"
-    ),
-}
-"""The options that every provider has."""
 
 _NOTHING_TAKEN = "Nothing was taken: find out why the POS sends so much, or raise the option."
 
@@ -41,12 +32,26 @@ class Limits(Protocol):
         """Rows of all responses together, whatever becomes of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LimitOptions:
-    """The values of `LIMIT_OPTIONS`, for a provider's options to inherit."""
+class LimitOptions(ProviderOptions):
+    """The options that every provider has, for its own to inherit."""
 
-    max_bytes: int = DEFAULT_BYTES
-    max_rows: int = DEFAULT_ROWS
+    max_bytes: Annotated[int, whole_number(_MOST_BYTES)] = Field(
+        default=DEFAULT_BYTES, description="bytes of a whole fetch, unpacked; a larger catalog is an error"
+    )
+    max_rows: Annotated[int, whole_number(_MOST_ROWS)] = Field(
+        default=DEFAULT_ROWS, description="rows of a whole fetch, a larger catalog is an error"
+    )
+
+
+class BudgetOptions(LimitOptions):
+    """The options of a provider that sends requests: how long one of them and all together may take."""
+
+    request_budget_seconds: Annotated[float, seconds(600)] = Field(
+        default=60.0, description="the longest that one request may take, its retries included"
+    )
+    fetch_budget_seconds: Annotated[float, seconds(14_400)] = Field(
+        default=1_800.0, description="the longest that the whole fetch may take"
+    )
 
 
 class FetchMeter:

@@ -19,9 +19,9 @@ from cata_pipeline.providers.access import TokenAccess
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
 from cata_pipeline.providers.iseller_body import BodyFormat, failure_reason
-from cata_pipeline.providers.iseller_options import OPTIONS, EmptySku, ISellerOptions, parse_options
+from cata_pipeline.providers.iseller_options import EmptySku, ISellerOptions
 from cata_pipeline.providers.iseller_rows import product_id, project
-from cata_pipeline.providers.option_checks import Options, tenant_options
+from cata_pipeline.providers.options import Options
 from cata_pipeline.providers.row_fields import moment_of
 from cata_pipeline.providers.urls import origin_of, provider_url
 
@@ -55,7 +55,7 @@ ISELLER = Provider(
     slug="iseller",
     name="iSeller",
     credential_keys=("api_key", "api_secret"),
-    options=OPTIONS,
+    options=ISellerOptions,
     fetch=fetch_catalog,
     sample=sample_catalog,
     rotating_key="refresh_token",
@@ -63,7 +63,7 @@ ISELLER = Provider(
 
 
 def _parsed(options: Options, patience: Patience | None) -> tuple[ISellerOptions, Patience]:
-    parsed = tenant_options(parse_options, options)
+    parsed = ISellerOptions.of_tenant(options)
     return parsed, (patience or Patience()).within(parsed)
 
 

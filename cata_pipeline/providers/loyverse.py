@@ -17,9 +17,9 @@ from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
 from cata_pipeline.providers.http import Call, JsonClient, Patience, RefusedError, completed, token_to_send
 from cata_pipeline.providers.loyverse_catalog import Gathered
-from cata_pipeline.providers.loyverse_options import OPTIONS, LoyverseOptions, parse_options
+from cata_pipeline.providers.loyverse_options import LoyverseOptions
 from cata_pipeline.providers.loyverse_rows import References, category_of, modifier_group_of
-from cata_pipeline.providers.option_checks import Options, tenant_options
+from cata_pipeline.providers.options import Options
 from cata_pipeline.providers.pacing import Pacing
 from cata_pipeline.providers.row_fields import UnusableRowError
 from cata_pipeline.providers.secrets import Secrets
@@ -55,14 +55,14 @@ LOYVERSE = Provider(
     slug="loyverse",
     name="Loyverse",
     credential_keys=("access_token",),
-    options=OPTIONS,
+    options=LoyverseOptions,
     fetch=fetch_catalog,
     sample=sample_catalog,
 )
 
 
 def _parsed(options: Options, patience: Patience | None) -> tuple[LoyverseOptions, Patience]:
-    parsed = tenant_options(parse_options, options)
+    parsed = LoyverseOptions.of_tenant(options)
     return parsed, (patience or Patience(pacing=_OF_EACH_ACCOUNT)).within(parsed)
 
 

@@ -14,9 +14,9 @@ from cata_pipeline.errors import ProviderError
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed, token_to_send
-from cata_pipeline.providers.option_checks import Options, tenant_options
+from cata_pipeline.providers.options import Options
 from cata_pipeline.providers.square_catalog import Gathered
-from cata_pipeline.providers.square_options import OPTIONS, SquareOptions, parse_options
+from cata_pipeline.providers.square_options import SquareOptions
 from cata_pipeline.providers.urls import origin_of
 
 _SEARCH_PATH = "/v2/catalog/search"
@@ -50,14 +50,14 @@ SQUARE = Provider(
     slug="square",
     name="Square",
     credential_keys=("access_token",),
-    options=OPTIONS,
+    options=SquareOptions,
     fetch=fetch_catalog,
     sample=sample_catalog,
 )
 
 
 def _parsed(options: Options, patience: Patience | None) -> tuple[SquareOptions, Patience]:
-    parsed = tenant_options(parse_options, options)
+    parsed = SquareOptions.of_tenant(options)
     return parsed, (patience or Patience()).within(parsed)
 
 

@@ -4,18 +4,17 @@ Add an option here, with its check. What an option does belongs where it is used
 """
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import httpx
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
-from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
-from cata_pipeline.providers.option_checks import Option, Options, one_of, parsed_options, seconds, whole_number
+from cata_pipeline.providers.fetch_limits import BudgetOptions
+from cata_pipeline.providers.options import whole_number
 from cata_pipeline.providers.urls import origin_of, provider_origin
 
 _PRODUCTION = "https://connect.squareup.com"
 _SANDBOX = "https://connect.squareupsandbox.com"
-_DEFAULT_ORIGIN = httpx.URL(_PRODUCTION)
 _LOCATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 MissingSku = Literal["variation_id", "reject"]
@@ -37,47 +36,40 @@ def _location_id(value: object) -> str:
     return value
 
 
-OPTIONS = {
-    "location_id": Option(
-        _location_id,
-        "the location whose products are active; without it, those of any location of the account",
-    ),
-    "origin": Option(_origin, f"{_PRODUCTION}, or {_SANDBOX} for a test account; the first"),
-    "page_size": Option(whole_number(1_000), "objects a page; 500"),
-    "max_pages": Option(whole_number(100_000), "pages, a larger catalog is an error; 2000"),
-    "missing_sku": Option(
-        one_of("variation_id", "reject"),
-        "what a variation without SKU gets: its variation id as item code, or a rejection; variation_id",
-    ),
-    "not_sellable": Option(
-        one_of("hide", "show"), "what a variation that is not sold by itself (sellable = false) becomes; hide"
-    ),
-    "sold_out": Option(
-        one_of("hide", "show"),
-        "what becomes of a variation or modifier that is sold out at location_id when the catalog is fetched; show",
-        needs={"hide": "location_id"},
-    ),
-    "request_budget_seconds": Option(seconds(600), "the longest that one request may take, its retries included; 60"),
-    "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
-    **LIMIT_OPTIONS,
-}
+class SquareOptions(BudgetOptions):
+    """The checked options."""
 
+    slug: ClassVar = "square"
 
-@dataclass(frozen=True)
-class SquareOptions(LimitOptions):
-    """The checked options. `request_budget_seconds` bounds each request, `fetch_budget_seconds` all together."""
+    location_id: Annotated[str | None, PlainValidator(_location_id)] = Field(
+        default=None,
+        description="the location whose products are active; without it, those of any location of the account",
+    )
+    origin: Annotated[httpx.URL, PlainValidator(_origin)] = Field(
+        default=httpx.URL(_PRODUCTION), description=f"where the API is, {_SANDBOX} for a test account"
+    )
+    page_size: Annotated[int, whole_number(1_000)] = Field(default=500, description="objects a page")
+    max_pages: Annotated[int, whole_number(100_000)] = Field(
+        default=2_000, description="pages, a larger catalog is an error"
+    )
+    missing_sku: MissingSku = Field(
+        default="variation_id",
+        description="what a variation without SKU gets: its variation id as item code, or a rejection",
+    )
+    not_sellable: NotSellable = Field(
+        default="hide", description="what a variation that is not sold by itself (sellable = false) becomes"
+    )
+    sold_out: SoldOut = Field(
+        default="show",
+        description=(
+            "what becomes of a variation or modifier that is sold out at location_id when the catalog is fetched"
+        ),
+    )
 
-    location_id: str | None = None
-    origin: httpx.URL = _DEFAULT_ORIGIN
-    page_size: int = 500
-    max_pages: int = 2_000
-    missing_sku: MissingSku = "variation_id"
-    not_sellable: NotSellable = "hide"
-    sold_out: SoldOut = "show"
-    request_budget_seconds: float = 60.0
-    fetch_budget_seconds: float = 1_800.0
-
-
-def parse_options(options: Options) -> SquareOptions:
-    """The options as they will be used; raises `ValueError` with every problem in one text."""
-    return SquareOptions(**parsed_options("square", OPTIONS, options))
+    @field_validator("sold_out")
+    @classmethod
+    def _at_a_location(cls, value: SoldOut, given: ValidationInfo) -> SoldOut:
+        # A location that is wrong is absent from `given.data`.
+        if value == "hide" and given.data.get("location_id", "") is None:
+            raise ValueError("= 'hide' needs location_id, which is missing; give it too.")
+        return value

@@ -6,12 +6,12 @@ with an empty one, and its access tokens are bought with a refresh token that ch
 
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from pydantic import Field, PlainValidator
 
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.catalog.model import Catalog, Item, Rejection, unite
@@ -22,32 +22,27 @@ from cata_pipeline.providers.conformance.scripted_server import Answer, Received
 from cata_pipeline.providers.conformance.suite import ApiConformance, ProviderConformance
 from cata_pipeline.providers.contract import Provider, Sample
 from cata_pipeline.providers.cursors import CursorGuard
-from cata_pipeline.providers.fetch_limits import LIMIT_OPTIONS, LimitOptions
+from cata_pipeline.providers.fetch_limits import BudgetOptions
 from cata_pipeline.providers.http import Call, JsonClient, Patience, completed
-from cata_pipeline.providers.option_checks import Option, Options, parsed_options, seconds, tenant_options
+from cata_pipeline.providers.options import Options
 from cata_pipeline.providers.pacing import Pacing
 from cata_pipeline.providers.row_fields import UnusableRowError, code_of, flag, kind_of, optional_text, shown
 from cata_pipeline.providers.secrets import Secrets
 from cata_pipeline.providers.urls import provider_origin
 
-TABLE = {
-    "origin": Option(provider_origin, "the API's address", required=True),
-    "request_budget_seconds": Option(seconds(600), "the longest that one request may take; 60"),
-    "fetch_budget_seconds": Option(seconds(14_400), "the longest that the whole fetch may take; 1800"),
-    **LIMIT_OPTIONS,
-}
 OF_EACH_KIOSK = Pacing(1.0, requests=3)
 
 
-@dataclass(frozen=True)
-class ApiOptions(LimitOptions):
-    origin: httpx.URL
-    request_budget_seconds: float = 60.0
-    fetch_budget_seconds: float = 1_800.0
+class ApiOptions(BudgetOptions):
+    origin: Annotated[httpx.URL, PlainValidator(provider_origin)] = Field(description="the API's address")
 
 
-def parsed(options: Options) -> ApiOptions:
-    return tenant_options(lambda given: ApiOptions(**parsed_options("invented", TABLE, given)), options)
+class KioskOptions(ApiOptions):
+    slug: ClassVar = "kiosk"
+
+
+class DepotOptions(ApiOptions):
+    slug: ClassVar = "depot"
 
 
 def outcome_of(row: object) -> Item | Rejection:
@@ -81,7 +76,7 @@ async def _kiosk(options: ApiOptions, secrets: Secrets, policy: AddressPolicy, p
 
 
 def fetch_kiosk(options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None) -> Catalog:
-    found = parsed(options)
+    found = KioskOptions.of_tenant(options)
     return completed(_kiosk(found, secrets, policy, (patience or Patience(pacing=OF_EACH_KIOSK)).within(found)))
 
 
@@ -90,7 +85,9 @@ def sample_kiosk(options: Options, secrets: Secrets, policy: AddressPolicy, pati
 
 
 class KioskPos(PosServer):
-    provider: ClassVar[Provider] = Provider("kiosk", "Kiosk", ("user", "password"), TABLE, fetch_kiosk, sample_kiosk)
+    provider: ClassVar[Provider] = Provider(
+        "kiosk", "Kiosk", ("user", "password"), KioskOptions, fetch_kiosk, sample_kiosk
+    )
     paging: ClassVar[Paging] = Paging.NONE
     takes_empty_list: ClassVar[bool] = True
     lacks: ClassVar[frozenset[str]] = frozenset({"active", "description", "image", "updated_at"})
@@ -150,12 +147,12 @@ def _version(page: list[object]) -> str:
 
 
 def fetch_depot(options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None) -> Catalog:
-    found = parsed(options)
+    found = DepotOptions.of_tenant(options)
     return completed(_depot(found, secrets, policy, (patience or Patience()).within(found), first_page_only=False))
 
 
 def sample_depot(options: Options, secrets: Secrets, policy: AddressPolicy, patience: Patience | None = None) -> Sample:
-    found = parsed(options)
+    found = DepotOptions.of_tenant(options)
     page = completed(_depot(found, secrets, policy, (patience or Patience()).within(found), first_page_only=True))
     return Sample.of(page)
 
@@ -164,7 +161,7 @@ class DepotPos(PosServer):
     """Takes each refresh token once; the rows of page N have versions that begin with N."""
 
     provider: ClassVar[Provider] = Provider(
-        "depot", "Depot", ("client_secret",), TABLE, fetch_depot, sample_depot, rotating_key="refresh_token"
+        "depot", "Depot", ("client_secret",), DepotOptions, fetch_depot, sample_depot, rotating_key="refresh_token"
     )
     paging: ClassVar[Paging] = Paging.EMPTY_PAGE
     takes_empty_list: ClassVar[bool] = True

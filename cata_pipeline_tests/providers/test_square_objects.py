@@ -8,7 +8,7 @@ import pytest
 
 from cata_pipeline.catalog.model import Catalog, Duplicate, Item, Modifier, ModifierGroup, Rejection, VariantOption
 from cata_pipeline.providers.square_catalog import Gathered
-from cata_pipeline.providers.square_options import parse_options
+from cata_pipeline.providers.square_options import SquareOptions
 from cata_pipeline_tests.providers.square_pos import catalog_object
 
 Object = dict[str, Any]
@@ -27,7 +27,7 @@ def product(data: Object | None = None, **fields: object) -> Object:
 
 
 def gathered(*objects: object, **options: object) -> Catalog:
-    together = Gathered(parse_options(options), NOW)
+    together = Gathered(SquareOptions.model_validate(options), NOW)
     together.take(objects)
     return together.catalog()
 

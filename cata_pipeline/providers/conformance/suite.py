@@ -235,10 +235,10 @@ class CatalogConformance:
         assert problem.startswith(f"no_such_option is no option of {pos.provider.slug}; known are ")
 
     def test_every_option_says_what_it_means(self, pos: PosServer) -> None:
-        assert all(option.meaning for option in pos.provider.options.values())
+        assert all(option.meaning for option in pos.provider.options.described().values())
 
     def test_a_required_option_that_is_missing_is_named(self, pos: PosServer) -> None:
-        for name, option in pos.provider.options.items():
+        for name, option in pos.provider.options.described().items():
             if option.required:
                 problems = pos.provider.option_problems({k: v for k, v in pos.options().items() if k != name})
                 assert any(problem.startswith(f"{name} is missing") for problem in problems)
@@ -254,7 +254,7 @@ class CatalogConformance:
             self.fetch(pos, fetch_budget_seconds=1)
 
     def test_the_limits_on_bytes_and_rows_are_options(self, pos: PosServer) -> None:
-        assert {"max_bytes", "max_rows"} <= pos.provider.options.keys()
+        assert {"max_bytes", "max_rows"} <= pos.provider.options.described().keys()
 
     def test_a_catalog_of_more_bytes_than_allowed_is_none_although_each_page_is_small(self, pos: PosServer) -> None:
         pos.sell(*([Sold(f"K-{number}", "x" * 40_000)] for number in range(6)))
