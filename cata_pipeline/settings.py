@@ -12,9 +12,11 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -66,148 +68,6 @@ class Endpoint:
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     port: int
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything a run needs to know about its surroundings; holds no open connection.
-
-    URLs are SQLAlchemy `URL` objects, whose `repr` hides the password.
-    """
-
-    control_database: URL
-    tenant_database: TenantDatabaseTemplate
-    schema_mapping: Path | None
-    image_bucket: str
-    snapshot_bucket: str
-    image_base_url: str
-    storage_emulator: str | None
-    private_endpoints: frozenset[Endpoint]
-    denied_networks: tuple[Network, ...]
-    alert_webhook: str | None = field(repr=False)
-    dagster_url: str | None
-    timezone: str
-    production: bool
-    token_keys: tuple[str, ...] = field(default=(), repr=False)
-    feed_folder: Path | None = None
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Read and check every variable.
-
-        Raises `SettingsError` with one sentence for each variable that is missing or wrong, never
-        with the value of one that may hold a secret.
-        """
-        read = _Reader(os.environ if environ is None else environ)
-        production = read.optional("CATA_ENV", "").strip().lower() == "production"
-        emulator = read.parsed("STORAGE_EMULATOR_HOST", _http_origin, required=False)
-        endpoints = read.parsed("CATA_ALLOW_PRIVATE_ENDPOINTS", _endpoints, required=False)
-        denied = read.parsed("CATA_DENY_NETWORKS", _networks, required=False)
-        if production and emulator:
-            read.problems.append(
-                "STORAGE_EMULATOR_HOST is set although CATA_ENV=production: objects would go to a fake."
-                " Unset one of the two."
-            )
-        if production and endpoints:
-            read.problems.append(
-                "CATA_ALLOW_PRIVATE_ENDPOINTS is set although CATA_ENV=production:"
-                " production reaches public addresses only. Unset one of the two."
-            )
-        control = read.parsed("CATA_DATABASE_URL", _control_url)
-        template = read.parsed("CATA_TENANT_DATABASE_URL", _tenant_template)
-        mapping = read.parsed("CATA_SCHEMA_MAPPING", _file, required=False)
-        images = read.parsed("CATA_IMAGE_BUCKET", _bucket)
-        snapshots = read.parsed("CATA_SNAPSHOT_BUCKET", _bucket)
-        base = read.parsed("CATA_IMAGE_BASE_URL", _base_url, required=False)
-        webhook = read.parsed("CATA_ALERT_WEBHOOK_URL", _webhook, required=False)
-        dagster_url = read.parsed("CATA_DAGSTER_URL", _base_url, required=False)
-        token_keys = read.parsed("CATA_TOKEN_KEYS", _token_keys, required=False)
-        folder = read.parsed("CATA_FEED_FOLDER", _folder, required=False)
-        timezone = read.parsed("CATA_RESYNC_TIMEZONE", _timezone, required=False)
-        if images and images == snapshots:
-            read.problems.append(
-                f"CATA_IMAGE_BUCKET and CATA_SNAPSHOT_BUCKET both name {images!r}:"
-                " images are public and snapshots private, so they need two buckets."
-            )
-        if read.problems or control is None or template is None or images is None or snapshots is None:
-            raise SettingsError(read.problems)
-        return cls(
-            control_database=control,
-            tenant_database=template,
-            schema_mapping=mapping,
-            image_bucket=images,
-            snapshot_bucket=snapshots,
-            image_base_url=base or f"https://storage.googleapis.com/{images}/",
-            storage_emulator=emulator,
-            private_endpoints=endpoints or frozenset(),
-            denied_networks=denied or (),
-            alert_webhook=webhook,
-            dagster_url=dagster_url,
-            timezone=timezone or DEFAULT_TIMEZONE,
-            production=production,
-            token_keys=token_keys or (),
-            feed_folder=folder,
-        )
-
-
-def resync_timezone(environ: Mapping[str, str] | None = None) -> str:
-    """The schedule's time zone: the one value Dagster needs while it loads the definitions.
-
-    A wrong value falls back to the default here and is reported by `Settings.from_environment` at run time,
-    so that definitions always load.
-    """
-    text = (os.environ if environ is None else environ).get("CATA_RESYNC_TIMEZONE", "").strip()
-    try:
-        return _timezone(text) if text else DEFAULT_TIMEZONE
-    except ValueError:
-        return DEFAULT_TIMEZONE
-
-
-def feed_folder(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Where the files are that feeds may be read from; None where none may. Raises `SettingsError`.
-
-    Beside the settings object, because a provider is given no settings.
-    """
-    return _only("CATA_FEED_FOLDER", _folder, environ)
-
-
-def dagster_url(environ: Mapping[str, str] | None = None) -> str | None:
-    """The address of the Dagster UI, None where it has only loopback ones. Raises `SettingsError`.
-
-    Beside the settings object, because the webserver has none of the other variables.
-    """
-    return _only("CATA_DAGSTER_URL", _base_url, environ)
-
-
-def _only(name: str, parse: Callable[[str], Value], environ: Mapping[str, str] | None) -> Value | None:
-    read = _Reader(os.environ if environ is None else environ)
-    value = read.parsed(name, parse, required=False)
-    if read.problems:
-        raise SettingsError(read.problems)
-    return value
-
-
-class _Reader:
-    """Collects one problem a variable instead of stopping at the first."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.problems: list[str] = []
-
-    def optional(self, name: str, default: str) -> str:
-        return self._environ.get(name, default)
-
-    def parsed(self, name: str, parse: Callable[[str], Value], *, required: bool = True) -> Value | None:
-        text = self._environ.get(name, "").strip()
-        if not text:
-            if required:
-                self.problems.append(f"{name} is not set.")
-            return None
-        try:
-            return parse(text)
-        except ValueError as error:
-            self.problems.append(f"{name} {error}")
-            return None
 
 
 def _database_url(text: str, drivers: tuple[str, ...]) -> URL:
@@ -389,3 +249,129 @@ def _network(text: str) -> Network:
         raise ValueError(
             f"holds {text!r} ({error}); expected networks, comma separated, such as 34.118.224.0/20."
         ) from None
+
+
+def _for_tests_only(reason: str) -> AfterValidator:
+    def check(value: Value, given: ValidationInfo) -> Value:
+        if given.data.get("production"):
+            raise ValueError(f"is set although CATA_ENV=production: {reason}. Unset one of the two.")
+        return value
+
+    return AfterValidator(check)
+
+
+def _image_base_url(text: str, given: ValidationInfo) -> str:
+    return _base_url(text or f"https://storage.googleapis.com/{given.data.get('image_bucket')}/")
+
+
+def _another_bucket(name: str, given: ValidationInfo) -> str:
+    if name == given.data.get("image_bucket"):
+        raise PydanticCustomError(
+            "both",
+            "CATA_IMAGE_BUCKET and CATA_SNAPSHOT_BUCKET both name '{name}':"
+            " images are public and snapshots private, so they need two buckets.",
+            {"name": name},
+        )
+    return name
+
+
+class Settings(BaseModel):
+    """Everything a run needs to know about its environment; holds no open connection.
+
+    URLs are SQLAlchemy `URL` objects, whose `repr` hides the password.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+    production: Annotated[bool, PlainValidator(lambda text: text.lower() == "production")] = Field(
+        default=False, alias="CATA_ENV"
+    )
+    storage_emulator: Annotated[
+        str | None, PlainValidator(_http_origin), _for_tests_only("objects would go to a fake")
+    ] = Field(default=None, alias="STORAGE_EMULATOR_HOST")
+    private_endpoints: Annotated[
+        frozenset[Endpoint], PlainValidator(_endpoints), _for_tests_only("production reaches public addresses only")
+    ] = Field(default=frozenset(), alias="CATA_ALLOW_PRIVATE_ENDPOINTS")
+    denied_networks: Annotated[tuple[Network, ...], PlainValidator(_networks)] = Field(
+        default=(), alias="CATA_DENY_NETWORKS"
+    )
+    control_database: Annotated[URL, PlainValidator(_control_url)] = Field(alias="CATA_DATABASE_URL")
+    tenant_database: Annotated[TenantDatabaseTemplate, PlainValidator(_tenant_template)] = Field(
+        alias="CATA_TENANT_DATABASE_URL"
+    )
+    schema_mapping: Annotated[Path | None, PlainValidator(_file)] = Field(default=None, alias="CATA_SCHEMA_MAPPING")
+    image_bucket: Annotated[str, PlainValidator(_bucket)] = Field(alias="CATA_IMAGE_BUCKET")
+    snapshot_bucket: Annotated[str, PlainValidator(_bucket), AfterValidator(_another_bucket)] = Field(
+        alias="CATA_SNAPSHOT_BUCKET"
+    )
+    image_base_url: Annotated[str, PlainValidator(_image_base_url)] = Field(
+        default="", validate_default=True, alias="CATA_IMAGE_BASE_URL"
+    )
+    alert_webhook: Annotated[str | None, PlainValidator(_webhook)] = Field(
+        default=None, alias="CATA_ALERT_WEBHOOK_URL", repr=False
+    )
+    dagster_url: Annotated[str | None, PlainValidator(_base_url)] = Field(default=None, alias="CATA_DAGSTER_URL")
+    token_keys: Annotated[tuple[str, ...], PlainValidator(_token_keys)] = Field(
+        default=(), alias="CATA_TOKEN_KEYS", repr=False
+    )
+    feed_folder: Annotated[Path | None, PlainValidator(_folder)] = Field(default=None, alias="CATA_FEED_FOLDER")
+    timezone: Annotated[str, PlainValidator(_timezone)] = Field(default=DEFAULT_TIMEZONE, alias="CATA_RESYNC_TIMEZONE")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read and check every variable.
+
+        Raises `SettingsError` with one sentence for each variable that is missing or wrong, never
+        with the value of one that may hold a secret.
+        """
+        given = {name: text.strip() for name, text in (os.environ if environ is None else environ).items()}
+        try:
+            return cls.model_validate({name: text for name, text in given.items() if text})
+        except ValidationError as error:
+            raise SettingsError([_problem(found) for found in error.errors()]) from None
+
+
+def _problem(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "missing":
+            return f"{error['loc'][0]} is not set."
+        case "value_error":
+            return f"{error['loc'][0]} {error['ctx']['error']}"
+    return error["msg"]
+
+
+def resync_timezone(environ: Mapping[str, str] | None = None) -> str:
+    """The schedule's time zone: the one value Dagster needs while it loads the definitions.
+
+    A wrong value falls back to the default here and is reported by `Settings.from_environment` at run time,
+    so that definitions always load.
+    """
+    text = (os.environ if environ is None else environ).get("CATA_RESYNC_TIMEZONE", "").strip()
+    try:
+        return _timezone(text) if text else DEFAULT_TIMEZONE
+    except ValueError:
+        return DEFAULT_TIMEZONE
+
+
+def feed_folder(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where the files are that feeds may be read from; None where none may. Raises `SettingsError`.
+
+    Beside the settings object, because a provider is given no settings.
+    """
+    return _only("CATA_FEED_FOLDER", _folder, environ)
+
+
+def dagster_url(environ: Mapping[str, str] | None = None) -> str | None:
+    """The address of the Dagster UI, None where it has only loopback ones. Raises `SettingsError`.
+
+    Beside the settings object, because the webserver has none of the other variables.
+    """
+    return _only("CATA_DAGSTER_URL", _base_url, environ)
+
+
+def _only(name: str, parse: Callable[[str], Value], environ: Mapping[str, str] | None) -> Value | None:
+    text = (os.environ if environ is None else environ).get(name, "").strip()
+    try:
+        return parse(text) if text else None
+    except ValueError as error:
+        raise SettingsError([f"{name} {error}"]) from None

@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import resources
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class TenantFleet:
     def pipeline(self, *servers: ScriptedServer) -> Pipeline:
         """A pipeline that may reach these servers."""
         endpoints = frozenset(Endpoint(LOOPBACK, server.port) for server in servers)
-        return Pipeline(replace(self.settings, private_endpoints=endpoints))
+        return Pipeline(self.settings.model_copy(update={"private_endpoints": endpoints}))
 
     def register(self, tenant: Tenant, *, schema: bool = True, rows: str = "") -> str:
         """Register a tenant; one without database gets one with the reference schema and these rows. Returns its id."""

@@ -638,7 +638,7 @@ def test_sync_and_image_copy_go_by_the_schema_mapping(
         ALTER TABLE items RENAME TO products
     """
     tenant_id = fleet.add(new_id("renamed"), till.origin, rows=renaming)
-    pipeline = Pipeline(replace(fleet.pipeline(till).settings, schema_mapping=mapping))
+    pipeline = Pipeline(fleet.pipeline(till).settings.model_copy(update={"schema_mapping": mapping}))
 
     assert pipeline.sync(tenant_id, SyncOrder(), "run-1").error is None
     assert pipeline.copy_images(tenant_id, "run-2", inspector).counts["written_back"] == 1
@@ -651,7 +651,7 @@ def test_a_wrong_schema_mapping_stops_the_pipeline_before_any_tenant(fleet: Flee
     mapping = tmp_path / "mapping.toml"
     mapping.write_text('[products]\ntable = "items"\n')
     with pytest.raises(UsageError, match=r"mapping\.toml is wrong: there is no table products; expected items, item_"):
-        Pipeline(replace(fleet.settings, schema_mapping=mapping))
+        Pipeline(fleet.settings.model_copy(update={"schema_mapping": mapping}))
 
 
 EDITED_BY_HAND = {
