@@ -3,6 +3,7 @@
 Add a spelling to `_spellings`. Which texts are secrets, and which texts leave the process, is decided elsewhere.
 """
 
+import functools
 import html
 import itertools
 import json
@@ -120,8 +121,8 @@ def _folded(text: str) -> str:
 def _spelled(secret: str) -> Iterator[tuple[str, int]]:
     """Each spelling, and the least length of a fragment in it."""
     least = max(_FRAGMENT, (len(secret) + 1) // 2)
-    for spelling, *of_characters in zip(_spellings(secret), *map(_spellings, set(secret)), strict=True):
-        yield _folded(spelling), least * min(map(len, of_characters))
+    for spelling, *of_characters in zip(_spellings(secret), *map(_of_character, set(secret)), strict=True):
+        yield _folded(spelling), least * min(of_characters)
     raw = secret.encode(errors="surrogatepass")
     for shift in range(3):
         for encode in (b64encode, urlsafe_b64encode):
@@ -131,17 +132,38 @@ def _spelled(secret: str) -> Iterator[tuple[str, int]]:
             yield _folded(own), (4 * least - 2) // 3
 
 
+@functools.lru_cache(1024)
+def _of_character(character: str) -> list[int]:
+    return list(map(len, _spellings(character)))
+
+
 def _spellings(text: str) -> list[str]:
-    raw, code = text.encode(errors="surrogatepass"), lambda found: f"\\u{ord(found[0][-1]):04x}"
     json_texts = [json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]]
-    return [
-        *(text, html.escape(text), repr(text)[1:-1], repr(raw)[2:-1], raw.hex()),
+    raw = text.encode(errors="surrogatepass")
+    once = [
+        *(text, html.escape(text), raw.hex()),
+        # Python shows a quotation mark with a backslash where the whole text has both kinds.
+        *(repr(text)[1:-1], repr(raw)[2:-1], repr(f"\"'{text}")[4:-1], repr(b"\"'" + raw)[5:-1]),
         *(quote(raw, safe) for safe in ("", "/", "!~*'()", ";,/?:@&=+$#!~*'()")),  # Python and JavaScript
         *(quote_plus(raw), quote_plus(raw, "*").replace("~", "%7e")),  # Python and Java
-        re.sub("(..)", r"%\1", raw.hex()),
-        re.sub("(....)", r"\\u\1", text.encode("utf-16-be", "surrogatepass").hex()),
+        *(re.sub(marks, _as_percent, text) for marks in ("(?s).", r"[^0-9A-Za-z]")),
+        *(re.sub(marks, _as_code, text) for marks in ("(?s).", r"[^0-9A-Za-z]")),
         *json_texts,
         *(inner.replace("/", r"\/") for inner in json_texts),
         # What Go, Java's Gson, PHP and .NET escape so that JSON may stand in HTML.
-        *(re.sub(marks, code, inner) for marks in _HTML_MARKS for inner in json_texts),
+        *(re.sub(marks, _as_code, inner) for marks in _HTML_MARKS for inner in json_texts),
     ]
+    # What is quoted may be quoted again, such as JSON that Python shows, or a URL in a URL.
+    again = [
+        [inner.replace("\\", r"\\"), json.dumps(inner)[1:-1], quote(inner, "", errors="surrogatepass")]
+        for inner in once
+    ]
+    return [*once, *itertools.chain.from_iterable(again)]
+
+
+def _as_percent(found: re.Match[str]) -> str:
+    return re.sub("(..)", r"%\1", found[0].encode(errors="surrogatepass").hex())
+
+
+def _as_code(found: re.Match[str]) -> str:
+    return re.sub("(....)", r"\\u\1", found[0][-1].encode("utf-16-be", "surrogatepass").hex())
