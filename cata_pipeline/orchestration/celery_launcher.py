@@ -11,12 +11,14 @@ from typing import Any
 
 import dagster as dg
 from celery.exceptions import DuplicateTaskNameWarning
-from dagster._core.launcher import LaunchRunContext
-from dagster._core.storage.tags import GRPC_INFO_TAG
-from dagster_celery.launcher import CeleryRunLauncher
-from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 from typing_extensions import override
 
+from cata_pipeline.orchestration.dagster_internals import (
+    DAGSTER_CELERY_TASK_ID_TAG,
+    GRPC_INFO_TAG,
+    CeleryRunLauncher,
+    LaunchRunContext,
+)
 from cata_pipeline.orchestration.run_launchers import WatchedRuns
 from cata_pipeline.orchestration.run_queue import watches_fleet
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import dagster as dg
 from celery.signals import task_postrun
-from dagster_celery.tasks import create_execute_job_task
 
 from cata_pipeline.batch import left_behind
 from cata_pipeline.orchestration.celery_launcher import WarmRunLauncher
+from cata_pipeline.orchestration.dagster_internals import create_execute_job_task
 
 with dg.DagsterInstance.get() as _instance:
     _launcher = _instance.run_launcher

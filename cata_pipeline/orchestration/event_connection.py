@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from cata_pipeline.orchestration.dagster_internals import postgresql_engine
+
 if TYPE_CHECKING:
-    from dagster_postgres.event_log import PostgresEventLogStorage
+    from dagster_postgres import PostgresEventLogStorage
     from sqlalchemy.engine import Engine
 
 
@@ -36,7 +38,7 @@ def kept_event_connection(instance: dg.DagsterInstance) -> Iterator[None]:
 
     Runs that overlap on one instance share it, and the last to end gives Dagster's own engine back.
     """
-    from dagster_postgres.event_log import PostgresEventLogStorage
+    from dagster_postgres import PostgresEventLogStorage
 
     storage = instance.event_log_storage
     if not isinstance(storage, PostgresEventLogStorage):
@@ -57,16 +59,7 @@ def kept_event_connection(instance: dg.DagsterInstance) -> Iterator[None]:
 
 
 def _replaced(storage: "PostgresEventLogStorage") -> _Kept:
-    from dagster_postgres.utils import create_pg_engine
-
-    engine = create_pg_engine(
-        storage.postgres_url,
-        storage._token_provider,  # noqa: SLF001
-        isolation_level="AUTOCOMMIT",
-        pool_size=1,
-        max_overflow=-1,
-        pool_pre_ping=True,
-    )
+    engine = postgresql_engine(storage, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True)
     # Dagster offers a pool to its web server only, and that one does not test its connections.
     kept = _kept[storage] = _Kept(engine, storage._engine)  # noqa: SLF001
     storage._engine = engine  # noqa: SLF001

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.definitions.executor_definition import IN_PROC_CONFIG
 from typing_extensions import override
 
+from cata_pipeline.orchestration.dagster_internals import IN_PROC_CONFIG
 from cata_pipeline.orchestration.run_lock import held_run_lock
 
 if TYPE_CHECKING:
-    from dagster._core.execution.context.system import PlanOrchestrationContext
-    from dagster._core.execution.plan.plan import ExecutionPlan
-    from dagster._core.execution.retries import RetryMode
-    from dagster._core.execution.step_dependency_config import StepDependencyConfig
+    from cata_pipeline.orchestration.dagster_internals import (
+        ExecutionPlan,
+        PlanOrchestrationContext,
+        RetryMode,
+        StepDependencyConfig,
+    )
 
 
 class LockedExecutor(dg.Executor):

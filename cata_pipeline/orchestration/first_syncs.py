@@ -15,7 +15,7 @@ from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.partitions import contiguous_ranges, range_tags
 
 if TYPE_CHECKING:
-    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+    from dagster_postgres import PostgresEventLogStorage
 
 _SKEW = timedelta(hours=1)
 """What the clocks of Dagster's machines and of the control database may differ by."""
@@ -58,6 +58,6 @@ def never_asked(instance: dg.DagsterInstance, served_since: Mapping[str, datetim
         "tenants": list(served_since),
         "since": [(since.astimezone(UTC) - _SKEW).replace(tzinfo=None) for since in served_since.values()],
     }
-    with cast("SqlEventLogStorage", instance.event_log_storage).index_connection() as connection:
+    with cast("PostgresEventLogStorage", instance.event_log_storage).index_connection() as connection:
         asked = set(connection.scalars(sa.text(_ASKED), given))
     return [tenant_id for tenant_id in served_since if tenant_id not in asked]

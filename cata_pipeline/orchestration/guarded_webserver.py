@@ -6,14 +6,12 @@
 
 import sys
 from typing import Any
-from unittest.mock import patch
 
-from dagster_webserver.cli import dagster_webserver
-from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 from yarl import URL
 
 from cata_pipeline.errors import SettingsError
+from cata_pipeline.orchestration.dagster_internals import DagsterWebserver, run_webserver
 from cata_pipeline.orchestration.request_guard import RequestGuard
 from cata_pipeline.settings import dagster_url
 
@@ -28,9 +26,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
 
 if __name__ == "__main__":
-    # Dagster has no option for middleware. `patch` fails where a new version no longer has this name.
-    with patch("dagster_webserver.app.DagsterWebserver", GuardedWebserver):
-        try:
-            dagster_webserver(auto_envvar_prefix="DAGSTER_WEBSERVER")
-        except SettingsError as error:
-            sys.exit(f"Error: {error}")
+    try:
+        run_webserver(GuardedWebserver)
+    except SettingsError as error:
+        sys.exit(f"Error: {error}")

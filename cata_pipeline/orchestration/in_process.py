@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.execution.plan.objects import ErrorSource
-from dagster._core.utils import make_new_run_id
-from dagster._utils.interrupts import check_captured_interrupt
 
 from cata_pipeline.errors import SettingsError
 from cata_pipeline.foreign_text import one_line
+from cata_pipeline.orchestration.dagster_internals import ErrorSource, RunFailureReason, check_captured_interrupt
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
 from cata_pipeline.orchestration.recorded_runs import RecordedRun, recorded_run
@@ -118,7 +116,7 @@ def run_in_process(
     answers: dict[str, TenantAnswer] = {}
     incomplete = None
     for stretch in contiguous_ranges(instance.get_dynamic_partitions(name), tenant_ids, longest=len(tenant_ids)):
-        watch = _InterruptWatch(instance, make_new_run_id())
+        watch = _InterruptWatch(instance, str(uuid4()))
         # The daemon fails a run whose process was killed; its tags keep the daemon from starting it again.
         with recorded_run(watch.run_id) as recorded, held_run_lock(instance, watch.run_id):
             try:

@@ -6,13 +6,12 @@ Dagster keeps keys in insertion order and cuts ranged runs from that order: neve
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from cata_pipeline.errors import UsageError
+
+PARTITION_NAME_TAG = "dagster/partition"
+ASSET_PARTITION_RANGE_START_TAG = "dagster/asset_partition_range_start"
+ASSET_PARTITION_RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
 BATCH_TENANTS = 100

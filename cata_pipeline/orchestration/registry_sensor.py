@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from cata_pipeline.foreign_text import one_line
+from cata_pipeline.orchestration.dagster_internals import BulkActionsFilter, BulkActionStatus
 from cata_pipeline.orchestration.first_syncs import first_syncs, never_asked
 from cata_pipeline.orchestration.jobs import sync_tenants
 from cata_pipeline.orchestration.partitions import TENANTS, partitions_of_run
 from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.orchestration.run_history import FINISHED_STATUSES
 from cata_pipeline.tenants.model import TENANT_ID
 
 NEW_TENANTS = 1_000
@@ -27,6 +27,7 @@ NEW_TENANTS = 1_000
 UNFINISHED_RUNS = 500
 """Looked at a tick, to see which retired tenants they touch; with more than that, none loses its partition."""
 
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in FINISHED_STATUSES]
 _CEILING = re.compile(r"\s*retire=(\d{1,9})\s*")
 
 
@@ -178,5 +179,5 @@ def _touched(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str] | No
     backfills = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
     if instance.get_backfills(filters=backfills, limit=1):
         return None
-    runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), limit=UNFINISHED_RUNS + 1)
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED), limit=UNFINISHED_RUNS + 1)
     return None if len(runs) > UNFINISHED_RUNS else touched_tenants(keys, [run.tags for run in runs])

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.definitions.run_request import InstigatorType
 from pydantic import Field
 
 from cata_pipeline.orchestration.alerts import ALERT_SENSOR, AlertCursor
+from cata_pipeline.orchestration.dagster_internals import InstigatorType
 from cata_pipeline.orchestration.image_sensor import image_copy_sensor, passed
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.run_history import (

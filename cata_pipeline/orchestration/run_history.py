@@ -11,13 +11,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 import dagster as dg
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.tags import BACKFILL_ID_TAG
+
+from cata_pipeline.orchestration.dagster_internals import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+)
 
 if TYPE_CHECKING:
-    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+    from dagster_postgres import PostgresEventLogStorage
     from sqlalchemy.engine import Connection
+
+FINISHED_STATUSES = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 NEWEST_EVENTS = """
 SELECT DISTINCT run_id, dagster_event_type
@@ -94,7 +99,7 @@ def old_runs(instance: dg.DagsterInstance, before: datetime, after: str | None, 
             run_id=record.dagster_run.run_id,
             job=record.dagster_run.job_name,
             ended=record.update_timestamp,
-            backfill=record.dagster_run.tags.get(BACKFILL_ID_TAG),
+            backfill=record.dagster_run.tags.get("dagster/backfill"),
         )
         for record in records
     ]
@@ -150,5 +155,5 @@ def _rows(instance: dg.DagsterInstance, statement: str, **values: object) -> lis
 
 
 def _connection(instance: dg.DagsterInstance) -> AbstractContextManager["Connection"]:
-    storage = cast("SqlEventLogStorage", instance.event_log_storage)
+    storage = cast("PostgresEventLogStorage", instance.event_log_storage)
     return storage.index_connection()

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import dagster as dg
-from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
 from typing_extensions import override
 
+from cata_pipeline.orchestration.dagster_internals import CheckRunHealthResult, RunLauncher, WorkerStatus
 from cata_pipeline.orchestration.run_lock import run_lock_is_held
 
 GRACE_SECONDS = 30.0

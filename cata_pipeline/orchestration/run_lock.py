@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from cata_pipeline.orchestration.dagster_internals import postgresql_engine
+
 if TYPE_CHECKING:
     from dagster_postgres import PostgresRunStorage
 
@@ -91,14 +93,8 @@ def run_lock_is_held(instance: dg.DagsterInstance, run_id: str) -> bool | None:
 
 def _hold(storage: "PostgresRunStorage", run_id: str, over: threading.Event) -> None:
     import sqlalchemy as sa
-    from dagster_postgres.utils import create_pg_engine
 
-    engine = create_pg_engine(
-        storage.postgres_url,
-        storage._token_provider,  # noqa: SLF001 the credentials of the storage
-        poolclass=sa.NullPool,
-        connect_args=_CLIENT,
-    )
+    engine = postgresql_engine(storage, poolclass=sa.NullPool, connect_args=_CLIENT)
     settings = _SETTINGS | {"application_name": f"cata_pipeline run {run_id}"}
     # Local to the transaction, so that a pooler hands no setting on to the next client.
     configure = sa.select(*(sa.func.set_config(name, value, True) for name, value in settings.items()))

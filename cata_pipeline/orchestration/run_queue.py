@@ -4,7 +4,6 @@ Named in each `dagster.yaml` as the run coordinator. How many other runs go at o
 """
 
 import dagster as dg
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from typing_extensions import override
 
 from cata_pipeline.orchestration.fleet_checks import CHECK_FLEET, FLEET
@@ -15,11 +14,11 @@ def watches_fleet(run: dg.DagsterRun) -> bool:
     return run.job_name == CHECK_FLEET or run.asset_selection == {FLEET}
 
 
-class FleetRunCoordinator(QueuedRunCoordinator):
+class FleetRunCoordinator(dg.QueuedRunCoordinator):
     """Dagster's queue, past which the run that watches the fleet starts at once, whatever is under way."""
 
     @override
-    def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
+    def submit_run(self, context: dg.SubmitRunContext) -> dg.DagsterRun:
         run = context.dagster_run
         if run.status is dg.DagsterRunStatus.NOT_STARTED and watches_fleet(run):
             return self._instance.launch_run(run.run_id, context.workspace)
