@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 import dagster as dg
 from pydantic import Field
 
-from cata_pipeline.orchestration.event_connection import kept_event_connection
 from cata_pipeline.orchestration.metadata import (
     IMAGES,
     RECONCILED,
@@ -188,8 +187,7 @@ def _each_on_its_own(context: dg.AssetExecutionContext) -> Iterator[tuple[list[s
     failed: dict[str, str] = {}
     try:
         keys += run_tenants(context)
-        with kept_event_connection(context.instance):
-            yield keys, failed
+        yield keys, failed
     except dg.DagsterExecutionInterruptedError:
         if COMMAND_LINE.items() <= context.run.tags.items():
             context.instance.report_run_canceling(context.run)

@@ -29,6 +29,9 @@ from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLa
 
 # A run that the code location's own launcher started carries this tag; it is the only difference to one of Celery.
 from dagster._core.storage.tags import GRPC_INFO_TAG
+
+# A storage of ours is made from the configuration of Dagster's, whose own method returns Dagster's class.
+from dagster._serdes import ConfigurableClassData
 from dagster._utils.interrupts import check_captured_interrupt
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
     from dagster_celery.tasks import create_execute_job_task
     from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage
+    from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 
     # Dagster has no option for middleware of its web server.
     from dagster_webserver.webserver import DagsterWebserver
@@ -57,6 +61,7 @@ __all__ = [
     "BulkActionsFilter",
     "CeleryRunLauncher",
     "CheckRunHealthResult",
+    "ConfigurableClassData",
     "DagsterWebserver",
     "ErrorSource",
     "ExecutionPlan",
@@ -70,6 +75,8 @@ __all__ = [
     "WorkerStatus",
     "check_captured_interrupt",
     "create_execute_job_task",
+    "get_token_provider_from_config",
+    "pg_url_from_config",
     "postgresql_engine",
     "run_dev",
     "run_webserver",
@@ -80,6 +87,8 @@ _ON_FIRST_USE = {
     "DAGSTER_CELERY_TASK_ID_TAG": "dagster_celery.tags",
     "create_execute_job_task": "dagster_celery.tasks",
     "DagsterWebserver": "dagster_webserver.webserver",
+    "get_token_provider_from_config": "dagster_postgres.utils",
+    "pg_url_from_config": "dagster_postgres.utils",
 }
 
 

@@ -1,66 +1,49 @@
-"""Keeps one connection to Dagster's storage while a run serves its tenants.
+"""Dagster's event log storage with one connection that a process keeps: named in each `dagster.yaml`.
 
-Dagster's own engine connects anew for each log line, and twice for each materialization: measured, six connections a
-tenant, a quarter of the CPU that a small unchanged one takes. What is written stays Dagster's business.
+Dagster's own class connects anew for each log line, and twice for each materialization: measured, six connections a
+tenant, a quarter of the CPU that a small unchanged one takes. What is written stays Dagster's business. An instance
+that names Dagster's own class works as well, only slower.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
-import dagster as dg
+from dagster_postgres import PostgresEventLogStorage
+from typing_extensions import override
 
-from cata_pipeline.orchestration.dagster_internals import postgresql_engine
-
-if TYPE_CHECKING:
-    from dagster_postgres import PostgresEventLogStorage
-    from sqlalchemy.engine import Engine
-
-
-@dataclass
-class _Kept:
-    """The engine of a storage while runs use it, and the one that it had before."""
-
-    engine: "Engine"
-    before: "Engine"
-    users: int = 0
+from cata_pipeline.orchestration.dagster_internals import (
+    ConfigurableClassData,
+    get_token_provider_from_config,
+    pg_url_from_config,
+    postgresql_engine,
+)
 
 
-_kept: "dict[PostgresEventLogStorage, _Kept]" = {}
-_changing = threading.Lock()
+class KeptConnectionEventLogStorage(PostgresEventLogStorage):
+    """Reads and writes over one connection, tested before each use; a thread that finds it in use gets another."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Dagster offers a pool to its web server only, and that one does not test its connections.
+        self._engine = postgresql_engine(
+            self, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True
+        )
 
-@contextmanager
-def kept_event_connection(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Write events over one connection, tested before each use; a thread that finds it in use gets one of its own.
+    @classmethod
+    @override
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> "KeptConnectionEventLogStorage":
+        """Return the storage that a `dagster.yaml` configures; the options are those of Dagster's own class."""
+        return cls(
+            pg_url_from_config(config_value),
+            config_value.get("should_autocreate_tables", True),
+            inst_data,
+            get_token_provider_from_config(config_value),
+        )
 
-    Runs that overlap on one instance share it, and the last to end gives Dagster's own engine back.
-    """
-    from dagster_postgres import PostgresEventLogStorage
-
-    storage = instance.event_log_storage
-    if not isinstance(storage, PostgresEventLogStorage):
-        yield
-        return
-    with _changing:
-        kept = _kept.get(storage) or _replaced(storage)
-        kept.users += 1
-    try:
-        yield
-    finally:
-        with _changing:
-            kept.users -= 1
-            if not kept.users:
-                del _kept[storage]
-                storage._engine = kept.before  # noqa: SLF001
-                kept.engine.dispose()
-
-
-def _replaced(storage: "PostgresEventLogStorage") -> _Kept:
-    engine = postgresql_engine(storage, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1, pool_pre_ping=True)
-    # Dagster offers a pool to its web server only, and that one does not test its connections.
-    kept = _kept[storage] = _Kept(engine, storage._engine)  # noqa: SLF001
-    storage._engine = engine  # noqa: SLF001
-    return kept
+    @override
+    def dispose(self) -> None:
+        """Close the kept connection with the instance."""
+        super().dispose()
+        self._engine.dispose()

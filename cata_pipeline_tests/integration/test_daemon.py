@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from dagster._core.scheduler.instigation import TickStatus
-from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.engine import URL
 
 from cata_pipeline.control.database import open_control_database
@@ -78,7 +78,8 @@ def home(tmp_path: Path, servers: EmbeddedServers, new_database: Callable[..., U
     configuration = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
     configuration["concurrency"]["runs"]["max_concurrent_runs"] = 0
     storage = new_database().set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
-    configuration["storage"]["postgres"]["postgres_url"] = storage
+    for part in ("run_storage", "event_log_storage", "schedule_storage"):
+        configuration[part]["config"] = {"postgres_url": storage}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(configuration))
     return tmp_path
 

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+import yaml
 from dagster._core.remote_origin import CodeLocationOrigin, InProcessCodeLocationOrigin
 from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -20,6 +22,7 @@ from sqlalchemy.engine import URL
 from cata_pipeline.demo.menus import MENUS, Menu
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.demo.servers import EmbeddedServers
+from cata_pipeline.demo.surroundings import PROJECT
 from cata_pipeline.orchestration import resources
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.pipeline import Pipeline
@@ -59,11 +62,18 @@ def new_connection(dagster_database: URL) -> Callable[[], sa.Connection]:
 
 def overrides(database: URL) -> dict[str, object]:
     """What an instance of these tests has otherwise than Dagster's defaults."""
-    url = database.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
     return {
-        "storage": {"postgres": {"postgres_url": url}},
+        **storage_at(database),
         "python_logs": {"managed_python_loggers": ["cata_pipeline"], "python_log_level": "INFO"},
     }
+
+
+def storage_at(database: URL) -> dict[str, Any]:
+    """The storage of the project's dagster.yaml, with this database."""
+    url = database.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    configuration = yaml.safe_load((PROJECT / "dagster.yaml").read_text())
+    names = ("run_storage", "event_log_storage", "schedule_storage")
+    return {name: configuration[name] | {"config": {"postgres_url": url}} for name in names}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The connection that a run keeps for its events, on a real PostgreSQL."""
+"""The connection that a process keeps to Dagster's event log, on a real PostgreSQL."""
 
 import time
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy.engine import Connection
 
-from cata_pipeline.orchestration.event_connection import kept_event_connection
+from cata_pipeline.orchestration.event_connection import KeptConnectionEventLogStorage
 from cata_pipeline.orchestration.metadata import RECONCILED
 
 _OTHERS = """
@@ -44,47 +44,40 @@ def left(watcher: Connection, count: int) -> list[int]:
         time.sleep(0.05)
 
 
-def test_events_share_one_connection_that_is_gone_afterwards(instance: dg.DagsterInstance, watcher: Connection) -> None:
-    with kept_event_connection(instance):
-        report(instance, "kopi")
-        kept = left(watcher, 1)
-        report(instance, "roti")
-        assert (len(kept), left(watcher, 1)) == (1, kept)
+def test_events_share_one_connection_that_ends_with_the_instance(
+    instance: dg.DagsterInstance, watcher: Connection
+) -> None:
+    report(instance, "kopi")
+    kept = left(watcher, 1)
+    report(instance, "roti")
+    assert (len(kept), left(watcher, 1)) == (1, kept)
+    instance.event_log_storage.dispose()
     assert left(watcher, 0) == []
 
 
-@pytest.mark.parametrize("first_out", [0, 1])
-def test_runs_that_overlap_share_the_connection_and_the_last_gives_dagsters_own_back(
-    instance: dg.DagsterInstance, watcher: Connection, first_out: int
+def test_a_connection_in_use_keeps_nobody_waiting_and_one_stays(
+    instance: dg.DagsterInstance, watcher: Connection
 ) -> None:
     storage = instance.event_log_storage
     assert isinstance(storage, PostgresEventLogStorage)
-    dagsters_own = storage._engine
-    runs = [kept_event_connection(instance), kept_event_connection(instance)]
-    for run in runs:
-        run.__enter__()
-    report(instance, "kopi")
-    kept = left(watcher, 1)
-    assert len(kept) == 1
-    runs[first_out].__exit__(None, None, None)
-    report(instance, "roti")
-    assert left(watcher, 1) == kept
-    runs[1 - first_out].__exit__(None, None, None)
-    assert storage._engine is dagsters_own
-    assert left(watcher, 0) == []
-    report(instance, "ayam")
-    assert instance.get_materialized_partitions(RECONCILED) == {"kopi", "roti", "ayam"}
+    with storage.index_connection():
+        report(instance, "kopi")
+    assert len(left(watcher, 1)) == 1
+    assert instance.get_materialized_partitions(RECONCILED) == {"kopi"}
 
 
 def test_a_lost_connection_loses_no_event(instance: dg.DagsterInstance, watcher: Connection) -> None:
-    with kept_event_connection(instance):
-        report(instance, "kopi")
-        watcher.execute(sa.text(_OTHERS.format("pg_terminate_backend(pid, 5000)")))
-        report(instance, "roti")
+    report(instance, "kopi")
+    watcher.execute(sa.text(_OTHERS.format("pg_terminate_backend(pid, 5000)")))
+    report(instance, "roti")
     assert instance.get_materialized_partitions(RECONCILED) == {"kopi", "roti"}
 
 
-def test_another_storage_is_left_alone() -> None:
-    with dg.DagsterInstance.ephemeral() as instance, kept_event_connection(instance):
-        report(instance, "kopi")
-        assert instance.get_materialized_partitions(RECONCILED) == {"kopi"}
+def test_the_projects_configurations_name_the_storage_and_can_be_rebuilt_in_another_process(
+    instance: dg.DagsterInstance,
+) -> None:
+    assert isinstance(instance.event_log_storage, KeptConnectionEventLogStorage)
+    with dg.DagsterInstance.from_ref(instance.get_ref()) as other:
+        assert isinstance(other.event_log_storage, KeptConnectionEventLogStorage)
+        report(other, "kopi")
+    assert instance.get_materialized_partitions(RECONCILED) == {"kopi"}
