@@ -5,31 +5,23 @@ the tenants have a partition then, and are new no more. So what counts is whethe
 plans one when it makes a run, long before the run is served.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.partitions import contiguous_ranges, range_tags
 
-if TYPE_CHECKING:
-    from dagster_postgres import PostgresEventLogStorage
-
 _SKEW = timedelta(hours=1)
 """What the clocks of Dagster's machines and of the control database may differ by."""
 
-# Knows Dagster's table because no call of its API asks for many partitions, each since a time of its own.
-_ASKED = """
-SELECT asked.tenant
-FROM unnest(CAST(:tenants AS text[]), CAST(:since AS timestamp[])) AS asked(tenant, since)
-WHERE EXISTS (
-    SELECT FROM event_logs e
-    WHERE e.asset_key = :asset AND e.dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'
-      AND e.partition = asked.tenant AND e.timestamp >= asked.since
-)
-"""
+
+_BLOCK = 250
+"""Tenants whose newest plans are neighbours in the event log, and are judged by the first of them."""
+
+_PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 
 def first_syncs(
@@ -48,16 +40,27 @@ def first_syncs(
 
 
 def never_asked(instance: dg.DagsterInstance, served_since: Mapping[str, datetime]) -> list[str]:
-    """Those of these tenants for whom no sync was asked for since they are served, whatever became of it; one query."""
-    import sqlalchemy as sa
-
+    """Return the tenants for whom Dagster has planned no sync since they are served, whatever became of it."""
     if not served_since:
         return []
-    given = {
-        "asset": RECONCILED.to_string(),
-        "tenants": list(served_since),
-        "since": [(since.astimezone(UTC) - _SKEW).replace(tzinfo=None) for since in served_since.values()],
-    }
-    with cast("PostgresEventLogStorage", instance.event_log_storage).index_connection() as connection:
-        asked = set(connection.scalars(sa.text(_ASKED), given))
+    newest = instance.get_latest_storage_id_by_partition(RECONCILED, _PLANNED, set(served_since))
+    if not newest:
+        return list(served_since)
+    # Retiring a tenant and serving it again leaves the plans of before, so their time counts. Reading 10,000 events
+    # takes 1.5 s: they are in the order of their times, so that the first one of a block mostly vouches for all of it.
+    planned = sorted(newest.items(), key=lambda item: item[1])
+    blocks = [planned[start : start + _BLOCK] for start in range(0, len(planned), _BLOCK)]
+    since = {tenant_id: (moment - _SKEW).timestamp() for tenant_id, moment in served_since.items()}
+    times = _times(instance, [block[0][1] for block in blocks])
+    unsure = [block for block in blocks if times[block[0][1]] < max(since[tenant_id] for tenant_id, _ in block)]
+    times |= _times(instance, [event for block in unsure for _, event in block])
+    asked = {tenant_id for tenant_id, event in planned if times.get(event, math.inf) >= since[tenant_id]}
     return [tenant_id for tenant_id in served_since if tenant_id not in asked]
+
+
+def _times(instance: dg.DagsterInstance, events: Sequence[int]) -> dict[int, float]:
+    """Return when these syncs were planned, by the storage ids of their events; in seconds since the epoch."""
+    if not events:
+        return {}
+    found = dg.EventRecordsFilter(_PLANNED, asset_key=RECONCILED, storage_ids=events)
+    return {record.storage_id: record.timestamp for record in instance.event_log_storage.get_event_records(found)}
