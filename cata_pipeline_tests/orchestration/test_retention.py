@@ -14,7 +14,7 @@ from dagster._core.storage.runs.schema import RunsTable
 from pydantic import Field
 
 from cata_pipeline.definitions import defs as real
-from cata_pipeline.orchestration import retention, run_history
+from cata_pipeline.orchestration import retention
 from cata_pipeline.orchestration.metadata import RECONCILED, raise_failures
 from cata_pipeline.orchestration.partitions import TENANTS, range_tags
 from cata_pipeline.orchestration.retention import ATTEMPT, BACKFILL, CHECK, MATERIALIZATION, PruneConfig, Pruned, prune
@@ -284,7 +284,7 @@ def test_an_execution_removes_the_oldest_and_no_more_than_it_may(instance: dg.Da
     for day, run_id in enumerate(runs):
         age(instance, run_id, by=timedelta(days=90 - day))
     done = pruned(instance, most_runs=2)
-    assert run_ids(instance) == set(runs[2:])
+    assert (run_ids(instance), done.stopped_by) == (set(runs[2:]), "most_runs (2)")
     assert done.oldest is not None
     assert done.newest is not None
     assert done.newest - done.oldest > timedelta(hours=23)
@@ -317,22 +317,41 @@ def test_a_prune_that_was_killed_anywhere_is_finished_by_the_next(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(type(instance.compute_log_manager), "delete_logs", killed)
-        with pytest.raises(KeyboardInterrupt):
-            pruned(instance)
-    for done in (1, 2, 3):
+    steps = (
+        (instance.compute_log_manager, "delete_logs"),
+        (instance.event_log_storage, "delete_events"),
+        (instance, "delete_run"),
+    )
+    for owner, step in steps:
         with monkeypatch.context() as patch:
-            patch.setattr(run_history, "DELETIONS", (*run_history.DELETIONS[:done], "SELECT 1 / 0"))
-            with pytest.raises(sa.exc.DataError):
+            patch.setattr(owner, step, killed)
+            with pytest.raises(KeyboardInterrupt):
                 pruned(instance)
-    assert (run_ids(instance), orphans(instance), seen(instance)) == (set(runs), 0, before)
+        assert (run_ids(instance), orphans(instance), seen(instance)) == (set(runs), 0, before)
     with pytest.raises(KeyboardInterrupt):
         prune(instance, PruneConfig(dry_run=False), datetime.now(UTC), pause=killed)
     pruned(instance)
     assert run_ids(instance) == {runs[3]}
     assert orphans(instance) == 0
     assert seen(instance) == before
+
+
+def test_an_execution_begins_no_chunk_after_its_time_and_says_that_the_next_goes_on(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 1)
+    runs = [sync(instance, "kopi") for _ in range(4)]
+    age(instance, *runs)
+    seconds = iter((0.0, 10.0, 20.0, 30.0))
+    config = PruneConfig(dry_run=False, most_seconds=25)
+    done = prune(instance, config, datetime.now(UTC), pause=lambda _: None, clock=lambda: next(seconds))
+    assert (done.runs, done.stopped_by) == (2, "most_seconds (25)")
+    assert "The limit most_seconds (25) was reached; the next execution goes on." in retention.summary(
+        done, dry_run=False
+    )
+    again = pruned(instance)
+    assert (again.runs, again.stopped_by) == (1, "")
+    assert run_ids(instance) == {runs[3]}
 
 
 def test_two_prunes_at_once_do_not_disturb_each_other(instance: dg.DagsterInstance) -> None:
@@ -363,7 +382,7 @@ def test_a_chunk_costs_as_many_questions_for_many_runs_as_for_one(instance: dg.D
             counts.append(len(asked))
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
-    assert counts[0] == counts[1] < 15
+    assert counts[0] == counts[1] < 40
 
 
 def test_less_than_a_week_cannot_be_asked_for() -> None:
