@@ -26,10 +26,13 @@ test: setup  ## everything that can be tested on this machine, three test files 
 property: setup  ## 100,000 random steps of the ownership rules, a tenth of them on MariaDB; try ARGS=--hypothesis-seed=1
 	CATA_PROPERTY_STEPS=100000 $(BIN)/pytest cata_pipeline_tests/reconcile/test_property.py $(ARGS)
 
-lint: setup  ## style and types
+lint: setup  ## style and types, and whether Dagster takes the definitions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@home=$$(mktemp -d) && touch $$home/dagster.yaml && DAGSTER_HOME=$$home PYTHONWARNINGS=ignore \
+		$(BIN)/dagster definitions validate --log-level warning --module-name cata_pipeline.definitions; \
+		status=$$?; rm -r $$home; exit $$status
 
 format: setup  ## what a tool can put right by itself
 	$(BIN)/ruff check --fix .

@@ -14,16 +14,17 @@ from cata_pipeline.orchestration.metadata import (
     IMAGES,
     RECONCILED,
     SNAPSHOT,
+    column_schemas,
     image_events,
     raise_failures,
     sync_events,
 )
+from cata_pipeline.orchestration.owners import OWNERS
 from cata_pipeline.orchestration.partitions import BATCH_TENANTS, TENANTS, run_tenants
 from cata_pipeline.orchestration.recorded_runs import note_errors, note_event
 from cata_pipeline.orchestration.resources import PipelineResource
-from cata_pipeline.reconcile.policy import ITEMS, describe_rule
+from cata_pipeline.reconcile.policy import ITEMS, describe_rule, policy_version
 
-OWNERS = ["team:data-engineering"]
 COMMAND_LINE = {"trigger": "command line", "dagster/max_retries": "0"}
 """The tags of runs that an operator watches in a terminal; no daemon is to start one again behind his back."""
 
@@ -109,7 +110,8 @@ class ImageConfig(dg.Config):
             group_name="catalog",
             owners=OWNERS,
             kinds={"postgres", "mysql"},
-            metadata={"dagster/table_name": ITEMS.name},
+            metadata={"dagster/table_name": ITEMS.name, **column_schemas()},
+            code_version=policy_version(),
             skippable=True,
         ),
     ],

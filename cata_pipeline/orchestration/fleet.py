@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from cata_pipeline.orchestration.assets import OWNERS
 from cata_pipeline.orchestration.fleet_checks import CHECK_FLEET, CHECKS, FLEET, SPECS, check_results, minute
 from cata_pipeline.orchestration.metadata import table
+from cata_pipeline.orchestration.owners import OWNERS
 from cata_pipeline.orchestration.resources import PipelineResource
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ check_fleet = dg.define_asset_job(
     description="Looks at all tenants in the control database and evaluates the checks of the fleet. Touches none.",
     # `run_queue` starts it at once; where an instance has another queue, it is at least the first there.
     tags={"dagster/priority": "10"},
+    owners=OWNERS,
 )
 
 fleet_check = dg.ScheduleDefinition(
@@ -75,6 +76,7 @@ fleet_check = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     tags={"trigger": "schedule"},
     description="Looks at the fleet twice an hour.",
+    owners=OWNERS,
 )
 
 

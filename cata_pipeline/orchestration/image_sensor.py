@@ -14,6 +14,7 @@ import dagster as dg
 from cata_pipeline.errors import UsageError
 from cata_pipeline.orchestration.jobs import copy_images
 from cata_pipeline.orchestration.metadata import RECONCILED
+from cata_pipeline.orchestration.owners import OWNERS
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
 
 PAGE = 1_000
@@ -60,6 +61,7 @@ def image_runs(events: Sequence[SyncEvent], keys: Sequence[str]) -> Iterator[dg.
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Copies the pictures of tenants that were synced at least 10 seconds ago, whoever asked for the sync.",
+    owners=OWNERS,
 )
 def image_copy_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Starts the image copy of every tenant that was synced, in one run for all that a batch has finished."""

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED, SNAPSHOT
+from cata_pipeline.orchestration.owners import OWNERS
 
 sync_tenants = dg.define_asset_job(
     "sync_tenants",
@@ -12,10 +13,12 @@ sync_tenants = dg.define_asset_job(
         " Backfill its two assets from the catalog rather than from here: a job's backfill counts every tenant of a run"
         " as failed when one is."
     ),
+    owners=OWNERS,
 )
 
 copy_images = dg.define_asset_job(
     "copy_images",
     selection=dg.AssetSelection.assets(IMAGES),
     description="Copies each tenant's product pictures into our bucket. Finds its own work: twice is free.",
+    owners=OWNERS,
 )

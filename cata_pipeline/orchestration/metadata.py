@@ -12,6 +12,7 @@ import dagster as dg
 
 from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.gallery import gallery
+from cata_pipeline.reconcile.policy import ITEMS, TABLES, describe_rule
 
 if TYPE_CHECKING:
     from cata_pipeline.catalog.model import Rejection
@@ -27,6 +28,24 @@ _CELL_CHARACTERS = 60
 _LINE_CHARACTERS = 90
 _VALUE_CHARACTERS = 28
 _STALE_ROWS = 20
+
+
+def column_schemas() -> dict[str, dg.TableSchema]:
+    """Return what the policy says of each tenant table: `items` as the asset's own schema, the others beside it."""
+    schemas = {
+        table.name: dg.TableSchema(
+            columns=[
+                dg.TableColumn(
+                    column.name,
+                    column.kind.value if column.source else "any",
+                    description=f"{column.owner.value}; {describe_rule(column)}",
+                )
+                for column in table.columns
+            ]
+        )
+        for table in TABLES
+    }
+    return {"dagster/column_schema": schemas.pop(ITEMS.name), **schemas}
 
 
 def sync_events(
@@ -47,7 +66,11 @@ def image_events(
         return
     metadata: dict[str, Any] = dict(outcome.counts)
     prefix = f"{outcome.tenant_id}/items/"
-    metadata |= {"gcs": dg.MetadataValue.path(f"gs://{bucket}/{prefix}"), "browse": _browse(bucket, prefix)}
+    metadata |= {
+        "dagster/uri": f"gs://{bucket}/{prefix}",
+        "gcs": dg.MetadataValue.path(f"gs://{bucket}/{prefix}"),
+        "browse": _browse(bucket, prefix),
+    }
     failures = outcome.result.failures
     if failures:
         metadata["failures"] = table(
@@ -81,6 +104,7 @@ def _snapshot_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
         "provider": record.provider,
         "snapshot": record.id,
         "content_hash": record.content_hash,
+        "dagster/uri": f"gs://{bucket}/{record.path}",
         "gcs": dg.MetadataValue.path(f"gs://{bucket}/{record.path}"),
         "browse": _browse(bucket, record.path.rpartition("/")[0]),
     }
@@ -101,6 +125,8 @@ def _reconcile_metadata(outcome: "SyncOutcome", bucket: str) -> dict[str, Any]:
     assert report is not None
     assert record is not None
     metadata: dict[str, Any] = dict(outcome.counts)
+    # Every row of `items`: those that the snapshot names, and those that it does not.
+    metadata["dagster/partition_row_count"] = metadata["items_in_snapshot"] + metadata["stale"]
     metadata["snapshot"] = record.id
     if report.dry_run:
         metadata |= {"plan_rows": report.change_rows, "guards": _guards_table(report)}

@@ -16,6 +16,7 @@ from cata_pipeline.foreign_text import one_line
 from cata_pipeline.orchestration.dagster_internals import BulkActionsFilter, BulkActionStatus
 from cata_pipeline.orchestration.first_syncs import first_syncs, never_asked
 from cata_pipeline.orchestration.jobs import sync_tenants
+from cata_pipeline.orchestration.owners import OWNERS
 from cata_pipeline.orchestration.partitions import TENANTS, partitions_of_run
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.orchestration.run_history import FINISHED_STATUSES
@@ -119,6 +120,7 @@ def touched_tenants(keys: Sequence[str], runs: Iterable[Mapping[str, str]]) -> s
         "Gives registered tenants their partition and first sync; retired ones lose it once no run touches them."
         " More than a tenth at once (and more than 20) is refused: set the cursor to retire=N to allow it once."
     ),
+    owners=OWNERS,
 )
 def tenant_registry_sensor(
     context: dg.SensorEvaluationContext, pipeline: PipelineResource

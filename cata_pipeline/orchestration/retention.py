@@ -17,6 +17,7 @@ from cata_pipeline.orchestration.alerts import ALERT_SENSOR, AlertCursor
 from cata_pipeline.orchestration.dagster_internals import InstigatorType
 from cata_pipeline.orchestration.image_sensor import image_copy_sensor, passed
 from cata_pipeline.orchestration.metadata import RECONCILED
+from cata_pipeline.orchestration.owners import OWNERS
 from cata_pipeline.orchestration.run_history import (
     Needed,
     OldRun,
@@ -248,7 +249,7 @@ def _prune(context: dg.OpExecutionContext, config: PruneConfig) -> None:
     )
 
 
-@dg.job
+@dg.job(owners=OWNERS)
 def prune_runs() -> None:
     """Removes old finished runs with their events and printed output; keeps every partition's newest ones.
 
@@ -265,6 +266,7 @@ weekly_pruning = dg.ScheduleDefinition(
     run_config={"ops": {"prune": {"config": {"dry_run": False}}}},
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Removes runs older than 30 days, every Sunday at 06:30. Stopped until somebody starts it.",
+    owners=OWNERS,
 )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 import dagster as dg
 
 from cata_pipeline.orchestration.jobs import copy_images, sync_tenants
+from cata_pipeline.orchestration.owners import OWNERS
 from cata_pipeline.orchestration.partitions import TENANTS, contiguous_ranges, range_tags
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.settings import resync_timezone
@@ -35,6 +36,7 @@ def _batches(context: dg.ScheduleEvaluationContext, pipeline: PipelineResource) 
     cron_schedule="0 2 * * *",
     execution_timezone=resync_timezone(),
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    owners=OWNERS,
 )
 def nightly_resync(
     context: dg.ScheduleEvaluationContext, pipeline: PipelineResource
@@ -49,6 +51,7 @@ def nightly_resync(
     cron_schedule="0 5 * * *",
     execution_timezone=resync_timezone(),
     default_status=dg.DefaultScheduleStatus.RUNNING,
+    owners=OWNERS,
 )
 def daily_image_sweep(
     context: dg.ScheduleEvaluationContext, pipeline: PipelineResource

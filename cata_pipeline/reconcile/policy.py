@@ -4,6 +4,7 @@ The SQL of every engine, the table in `docs/field-ownership.md` and the table in
 A rule that needs an `if` anywhere else is a column missing here. Statements, types and dialects must not live here.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -243,6 +244,11 @@ def describe_rule(column: Column) -> str:
     if column.when_missing is not None:
         words += "; the stored value stays where the provider omits it"
     return words
+
+
+def policy_version() -> str:
+    """Return a short hash of the policy's content: the same until a table, column or rule changes."""
+    return hashlib.sha256(repr(TABLES).encode()).hexdigest()[:12]
 
 
 def ownership_markdown() -> str:

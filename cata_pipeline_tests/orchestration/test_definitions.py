@@ -10,6 +10,9 @@ import pytest
 
 from cata_pipeline.definitions import defs
 from cata_pipeline.orchestration.executor import locked_in_process_executor
+from cata_pipeline.orchestration.metadata import RECONCILED
+from cata_pipeline.orchestration.owners import OWNERS
+from cata_pipeline.reconcile.policy import ITEMS, TABLES, policy_version
 
 HEAVY = ("aiohttp", "dagster_gcp", "google.cloud.storage", "httpx", "pandas", "psycopg", "pyarrow", "PIL")
 
@@ -71,3 +74,28 @@ def test_an_asset_says_what_it_is_whose_it_is_and_what_to_do_when_it_fails(key: 
     first, rest = (spec.description or "").split("\n", 1)
     assert "`" not in first, "The catalog shows the first line as it is written."
     assert "If it fails" in rest
+
+
+def test_the_tenant_tables_are_described_by_the_policy() -> None:
+    spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == RECONCILED)
+    assert spec.code_version == policy_version()
+    schemas = {ITEMS.name: spec.metadata["dagster/column_schema"]}
+    schemas |= {table.name: spec.metadata[table.name] for table in TABLES if table is not ITEMS}
+    for table in TABLES:
+        columns = schemas[table.name].columns
+        assert [column.name for column in columns] == [column.name for column in table.columns]
+        assert all(column.description for column in columns)
+
+
+def test_the_code_version_is_the_same_in_every_process() -> None:
+    program = "from cata_pipeline.reconcile.policy import policy_version; print(policy_version())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == policy_version()
+
+
+def test_everything_has_an_owner() -> None:
+    repository = defs.get_repository_def()
+    owners = {job.name: job.owners for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    owners |= {schedule.name: schedule.owners for schedule in repository.schedule_defs}
+    owners |= {sensor.name: sensor.owners for sensor in repository.sensor_defs if sensor.name != "run_failure_alert"}
+    assert {name: found for name, found in owners.items() if found != OWNERS} == {}

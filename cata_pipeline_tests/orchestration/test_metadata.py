@@ -113,6 +113,7 @@ def plotted(metadata: dict[str, Any]) -> set[str]:
 def test_a_sync_in_which_nothing_happened_still_plots_every_count() -> None:
     metadata = reconciled(NOTHING_HAPPENED)
     assert plotted(metadata) == {
+        "dagster/partition_row_count",
         *("items_in_snapshot", "rejected", "inserted", "updated", "unchanged", "renamed", "names_kept", "hidden"),
         *("shown", "image_urls_changed", "stale", "duplicates", "seconds_fetch", "seconds_write"),
         *("children_inserted", "children_updated", "children_hidden", "children_rejected"),
