@@ -25,12 +25,13 @@ from cata_pipeline.orchestration.image_sensor import PAGE, SETTLE_SECONDS, image
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.partitions import TENANTS
 from cata_pipeline.orchestration.registry_sensor import tenant_registry_sensor
-from cata_pipeline.orchestration.resources import PipelineResource
+from cata_pipeline.orchestration.resources import shared_pipeline
 from cata_pipeline.orchestration.schedules import nightly_resync
 from cata_pipeline.tenants.model import Tenant
 from cata_pipeline.tenants.registry import Registry
 
 _ROUNDS = 5
+_RESOURCES = {"pipeline": shared_pipeline()}
 _BASE = "import dagster"
 _LOADING = "from cata_pipeline.definitions import defs; defs.get_repository_def()"
 
@@ -80,7 +81,7 @@ def _ticks(instance: dg.DagsterInstance, control: Engine, tenants: int) -> Itera
         context = dg.build_schedule_context(
             instance=instance,
             scheduled_execution_time=datetime.now(UTC),
-            resources={"pipeline": PipelineResource()},
+            resources=_RESOURCES,
         )
         with context:
             return len(nightly_resync.evaluate_tick(context).run_requests or ())
@@ -108,8 +109,7 @@ def _put_on_record(control: Engine, tenant_ids: Sequence[str]) -> None:
 
 
 def _sensor_tick(instance: dg.DagsterInstance, sensor: dg.SensorDefinition, cursor: str = "") -> SensorExecutionData:
-    resources = {"pipeline": PipelineResource()}
-    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources, definitions=defs) as context:
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=_RESOURCES, definitions=defs) as context:
         return sensor.evaluate_tick(context)
 
 

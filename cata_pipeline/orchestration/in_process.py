@@ -106,9 +106,10 @@ def run_in_process(
     range that also covers tenants nobody asked for would show those as failed when the run fails. An interrupt cancels
     the run under way, and no other begins.
     """
-    from cata_pipeline.definitions import defs
+    from cata_pipeline.definitions import build_defs
     from cata_pipeline.orchestration.assets import COMMAND_LINE
 
+    definitions = build_defs()
     name = str(TENANTS.name)
     known = set(instance.get_dynamic_partitions(name))
     if missing := [tenant_id for tenant_id in tenant_ids if tenant_id not in known]:
@@ -120,7 +121,7 @@ def run_in_process(
         # The daemon fails a run whose process was killed; its tags keep the daemon from starting it again.
         with recorded_run(watch.run_id) as recorded, held_run_lock(instance, watch.run_id):
             try:
-                result = defs.resolve_job_def(job).execute_in_process(
+                result = definitions.resolve_job_def(job).execute_in_process(
                     run_id=watch.run_id,
                     run_config={**_QUIET, "ops": {op: {"config": dict(config)}}},
                     instance=instance,

@@ -29,7 +29,6 @@ from cata_pipeline.control.database import open_control_database
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos, DemoStore
 from cata_pipeline.demo.servers import EmbeddedServers
-from cata_pipeline.orchestration import resources as dagster_resources
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS
 from cata_pipeline.tenants.lock import tenant_lock
 
@@ -166,14 +165,12 @@ def terminal(
     environment: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Terminal]:
+) -> Terminal:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(OF_THIS_PROCESS, "_interval", 0.0)
-    dagster_resources._pipeline.cache_clear()
-    yield Terminal(servers, pos, tmp_path, environment, monkeypatch)
-    dagster_resources._pipeline.cache_clear()
+    return Terminal(servers, pos, tmp_path, environment, monkeypatch)
 
 
 @pytest.fixture

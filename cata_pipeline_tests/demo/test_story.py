@@ -22,7 +22,6 @@ from cata_pipeline.demo.edits import POS_NAME, MerchantEdits
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.surroundings import Surroundings, surroundings
 from cata_pipeline.demo.verdicts import CASES, Scene, Verdict
-from cata_pipeline.orchestration import resources
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers.pacing import OF_THIS_PROCESS
 from cata_pipeline.settings import Settings
@@ -81,13 +80,11 @@ def stage(folder: Path) -> Iterator[Stage]:
         patch.setattr(story, "MENUS", (MENU,))
         patch.setattr(OF_THIS_PROCESS, "_interval", 0.0)
         patch.delenv("CATA_ENV", raising=False)
-        resources._pipeline.cache_clear()
         text = io.StringIO()
         [scene] = story._tell(around, Console(file=text, width=200))
         pipeline = Pipeline(Settings.from_environment())
         yield Stage(around, pipeline, scene, text.getvalue())
         pipeline.control.dispose()
-        resources._pipeline.cache_clear()
         buckets._client(around.servers.gcs_origin).close()
 
 

@@ -23,7 +23,6 @@ from cata_pipeline.demo.menus import MENUS, Menu
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.demo.servers import EmbeddedServers
 from cata_pipeline.demo.surroundings import PROJECT
-from cata_pipeline.orchestration import resources
 from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers.conformance.scripted_server import ScriptedServer, answer, running
@@ -94,7 +93,7 @@ def shortened(menu: Menu) -> Menu:
 def new_pipeline(
     monkeypatch: pytest.MonkeyPatch, settings_environment: dict[str, str], pos: DemoPos
 ) -> Iterator[Callable[..., Pipeline]]:
-    """Sets the environment, with changes if wanted, and forgets the pipeline that this process had before."""
+    """Sets the environment, with changes if wanted, and makes the pipeline that it describes."""
     made: list[Pipeline] = []
 
     def make(**changes: str) -> Pipeline:
@@ -104,12 +103,10 @@ def new_pipeline(
             **changes,
         }.items():
             monkeypatch.setenv(name, value)
-        resources._pipeline.cache_clear()
         made.append(PipelineResource().get())
         return made[-1]
 
     yield make
-    resources._pipeline.cache_clear()
     for pipeline in made:
         if "control" in vars(pipeline):
             pipeline.control.dispose()
@@ -134,7 +131,9 @@ class _ThisProcess(WorkspaceLoadTarget):
     """The real definitions, loaded here, so that a daemon's tick needs no code server."""
 
     def create_origins(self) -> Sequence[CodeLocationOrigin]:
-        target = LoadableTargetOrigin(module_name="cata_pipeline.definitions", attribute="defs")
+        target = LoadableTargetOrigin(
+            module_name="cata_pipeline_tests.orchestration.fresh_definitions", attribute="fresh_defs"
+        )
         return [InProcessCodeLocationOrigin(target, location_name="cata_pipeline")]
 
 

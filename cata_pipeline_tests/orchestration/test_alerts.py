@@ -328,9 +328,6 @@ def test_wrong_settings_fail_the_tick_before_it_looks_at_anything(
 ) -> None:
     new_pipeline()
     monkeypatch.setenv("CATA_DAGSTER_URL", "ftp://nowhere")
-    from cata_pipeline.orchestration import resources
-
-    resources._pipeline.cache_clear()
     with pytest.raises(Exception, match="CATA_DAGSTER_URL is not a base URL"):
         real_tick(instance, None)
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from sqlalchemy.engine import URL, Engine
 
-from cata_pipeline.definitions import defs
+from cata_pipeline.definitions import build_defs
 from cata_pipeline.demo import pos_web
 from cata_pipeline.demo.menus import KOPI_KITA, MENUS
 from cata_pipeline.demo.pos import DemoPos
@@ -24,6 +24,7 @@ from cata_pipeline.orchestration import assets
 from cata_pipeline.orchestration.image_sensor import image_copies
 from cata_pipeline.orchestration.metadata import IMAGES, RECONCILED, SNAPSHOT, sync_events
 from cata_pipeline.orchestration.partitions import TENANTS, range_tags
+from cata_pipeline.orchestration.resources import shared_pipeline
 from cata_pipeline.outcomes import SyncOutcome
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.reconcile.changes import read_changes
@@ -68,7 +69,8 @@ class Fleet:
         only: dg.AssetKey | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        return defs.resolve_job_def(job).execute_in_process(
+        definitions = build_defs(pipeline=shared_pipeline(self.pipeline))
+        return definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             tags=tags,
             asset_selection=[only] if only else None,

@@ -8,7 +8,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from cata_pipeline.definitions import defs
+from cata_pipeline.definitions import build_defs
 from cata_pipeline.orchestration.alert_message import CheckNews
 from cata_pipeline.orchestration.alerts import CALM_SECONDS, GIVE_UP_SECONDS, Evaluation, folded
 from cata_pipeline.orchestration.fleet_checks import FLEET
@@ -54,7 +54,7 @@ def serve(pipeline: Pipeline, failed: int, tenants: int = 1) -> None:
 
 def look(instance: dg.DagsterInstance) -> None:
     """The run that evaluates the checks twice an hour."""
-    assert defs.resolve_job_def("check_fleet").execute_in_process(instance=instance).success
+    assert build_defs().resolve_job_def("check_fleet").execute_in_process(instance=instance).success
 
 
 def says(instance: dg.DagsterInstance, check: str = STALE, *, passed: bool = False, key: dg.AssetKey = FLEET) -> None:

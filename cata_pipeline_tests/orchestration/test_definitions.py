@@ -8,10 +8,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from cata_pipeline.definitions import defs
+from cata_pipeline.definitions import build_defs, defs
 from cata_pipeline.orchestration.executor import locked_in_process_executor
 from cata_pipeline.orchestration.metadata import RECONCILED
 from cata_pipeline.orchestration.owners import OWNERS
+from cata_pipeline.orchestration.resources import PipelineResource
 from cata_pipeline.reconcile.policy import ITEMS, TABLES, policy_version
 
 HEAVY = ("aiohttp", "dagster_gcp", "google.cloud.storage", "httpx", "pandas", "psycopg", "pyarrow", "PIL")
@@ -99,3 +100,28 @@ def test_everything_has_an_owner() -> None:
     owners |= {schedule.name: schedule.owners for schedule in repository.schedule_defs}
     owners |= {sensor.name: sensor.owners for sensor in repository.sensor_defs if sensor.name != "run_failure_alert"}
     assert {name: found for name, found in owners.items() if found != OWNERS} == {}
+
+
+def test_runs_and_ticks_of_one_process_share_a_pipeline_and_other_definitions_have_their_own() -> None:
+    used = []
+
+    @dg.op
+    def use(pipeline: PipelineResource) -> None:
+        used.append(pipeline)
+
+    @dg.job
+    def once() -> None:
+        use()
+
+    for definitions in (build_defs(), build_defs()):
+        resources = definitions.get_repository_def().get_top_level_resources()
+        for _ in range(2):
+            assert dg.Definitions(jobs=[once], resources=resources).resolve_job_def("once").execute_in_process().success
+    assert used[0] is used[1]
+    assert used[1] is not used[2]
+    assert used[2] is used[3]
+
+
+def test_an_override_takes_the_place_of_a_resource() -> None:
+    mine = dg.ResourceDefinition.hardcoded_resource("mine")
+    assert build_defs(pipeline=mine).get_repository_def().get_top_level_resources()["pipeline"] is mine

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from cata_pipeline.control.schema import tenants
-from cata_pipeline.definitions import defs
+from cata_pipeline.definitions import build_defs, defs
 from cata_pipeline.orchestration.fleet import fleet_check
 from cata_pipeline.orchestration.fleet_checks import CHECKS, FLEET
 from cata_pipeline.orchestration.metadata import INLINE_CHARACTERS
@@ -68,7 +68,7 @@ class Look:
     """What one run of the job left in the event log."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
-        result = defs.resolve_job_def("check_fleet").execute_in_process(instance=instance)
+        result = build_defs().resolve_job_def("check_fleet").execute_in_process(instance=instance)
         assert result.success
         event = instance.get_latest_materialization_event(FLEET)
         assert event
@@ -199,7 +199,7 @@ def test_runs_that_wait_or_are_under_way_are_counted_without_the_one_that_looks(
 
 def test_a_fleet_that_cannot_be_looked_at_is_not_all_well(new_pipeline: Any, instance: dg.DagsterInstance) -> None:
     new_pipeline(CATA_DATABASE_URL=f"postgresql+psycopg://cata@127.0.0.1:{closed_port()}/cata")
-    result = defs.resolve_job_def("check_fleet").execute_in_process(instance=instance, raise_on_error=False)
+    result = build_defs().resolve_job_def("check_fleet").execute_in_process(instance=instance, raise_on_error=False)
     [failure] = [event for event in result.all_events if event.is_step_failure]
     error = failure.step_failure_data.error
     assert error

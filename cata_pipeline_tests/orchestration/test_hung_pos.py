@@ -11,7 +11,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from sqlalchemy.engine import URL
 
 from cata_pipeline.batch import left_behind
-from cata_pipeline.definitions import defs
+from cata_pipeline.definitions import build_defs
 from cata_pipeline.demo.menus import MENUS
 from cata_pipeline.demo.pos import DemoPos
 from cata_pipeline.orchestration.metadata import RECONCILED, SNAPSHOT
@@ -39,11 +39,15 @@ class Batch:
 
     def run(self) -> dg.ExecuteInProcessResult:
         keys = [*self.hung, *WELL]
-        return defs.resolve_job_def("sync_tenants").execute_in_process(
-            instance=self.instance,
-            tags=range_tags(keys),
-            run_config={"ops": {"catalog_sync": {"config": {"concurrency": len(self.hung)}}}},
-            raise_on_error=False,
+        return (
+            build_defs()
+            .resolve_job_def("sync_tenants")
+            .execute_in_process(
+                instance=self.instance,
+                tags=range_tags(keys),
+                run_config={"ops": {"catalog_sync": {"config": {"concurrency": len(self.hung)}}}},
+                raise_on_error=False,
+            )
         )
 
     def statuses(self, asset: dg.AssetKey) -> list[AssetPartitionStatus | None]:

@@ -35,9 +35,9 @@ from sqlalchemy.engine import URL
 
 from cata_pipeline import pipeline as pipeline_module
 from cata_pipeline.buckets import Bucket
-from cata_pipeline.definitions import defs
+from cata_pipeline.definitions import build_defs
 from cata_pipeline.errors import ProviderError, TenantError
-from cata_pipeline.orchestration import image_sensor, resources
+from cata_pipeline.orchestration import image_sensor
 from cata_pipeline.orchestration.partitions import range_tags
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.providers import iseller
@@ -140,8 +140,10 @@ class Scene:
 
     def sync(self) -> dg.ExecuteInProcessResult:
         self.pos.begin()
-        return defs.resolve_job_def("sync_tenants").execute_in_process(
-            instance=self.instance, tags=range_tags([KOPI]), raise_on_error=False
+        return (
+            build_defs()
+            .resolve_job_def("sync_tenants")
+            .execute_in_process(instance=self.instance, tags=range_tags([KOPI]), raise_on_error=False)
         )
 
     def failed_sync(self) -> str:
@@ -261,7 +263,6 @@ def with_keys(
 
     def change(keys: str) -> None:
         monkeypatch.setenv("CATA_TOKEN_KEYS", keys)
-        resources._pipeline.cache_clear()
 
     return change
 
@@ -439,7 +440,6 @@ def test_the_ticks_that_follow_and_the_alert_tell_no_secret(
         webhook.script("/hook", answer(b""))
         monkeypatch.setenv("CATA_ALERT_WEBHOOK_URL", f"{webhook.origin}/hook")
         monkeypatch.setattr(image_sensor, "SETTLE_SECONDS", 0)
-        resources._pipeline.cache_clear()
         tick_sensors()
         scene.pos.parrot(in_error(400))
         scene.failed_sync()
