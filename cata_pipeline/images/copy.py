@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
 
+import aiohttp
 import sqlalchemy as sa
 
 from cata_pipeline.addresses import AddressPolicy
@@ -25,6 +26,7 @@ from cata_pipeline.images.budget import Budget
 from cata_pipeline.images.due import LedgerEntry, after_copy, after_failure
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.image_paths import ImagePaths
 from cata_pipeline.images.inspection import DecodeBudgetError, Inspector
 from cata_pipeline.images.ledger import Ledger, SettledUrl
@@ -32,7 +34,6 @@ from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.objects import PictureKind, StoredPicture, digest, path_without_extension, store
 from cata_pipeline.images.path_writer import Copy, PathWriter
 from cata_pipeline.images.picture_url import host_of
-from cata_pipeline.images.pool import Pool, guarded_pool
 from cata_pipeline.images.progress import Progress
 from cata_pipeline.images.result import MAX_FAILURES, MAX_NEWEST, CopiedPicture, ImageFailure, ImageResult
 from cata_pipeline.images.rota import Rota
@@ -85,7 +86,7 @@ class _Means:
     `fetching` are the tasks that wait for a host, by which this can be broken off.
     """
 
-    pool: Pool
+    session: aiohttp.ClientSession
     uploads: Uploads
     threads: ThreadPoolExecutor
     rota: Rota
@@ -159,10 +160,12 @@ class _Copy:
         # Threads of our own: pictures must not wait behind the write-backs, which use the loop's default ones.
         with ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="picture-examine") as threads:
             async with (
-                guarded_pool(self._policy, self._limits) as pool,
+                guarded_session(self._policy, self._limits) as session,
                 self._bucket.uploads(self._limits.concurrency) as uploads,
             ):
-                means = _Means(pool, uploads, threads, Rota(urls, self._limits.concurrency_per_host), set(), breakers)
+                means = _Means(
+                    session, uploads, threads, Rota(urls, self._limits.concurrency_per_host), set(), breakers
+                )
                 try:
                     with stop.calling(lambda: loop.call_soon_threadsafe(_leave_hosts, means)):
                         await self._serve_all(min(self._limits.concurrency, total), means, progress)
@@ -226,7 +229,7 @@ class _Copy:
         means.fetching.add(task)
         began = time.perf_counter()
         try:
-            return await fetch(means.pool, due.url, known, self._policy, self._limits, means.breakers)
+            return await fetch(means.session, due.url, known, self._policy, self._limits, means.breakers)
         finally:
             means.fetching.remove(task)
             if self._budget.fetched(time.perf_counter() - began):

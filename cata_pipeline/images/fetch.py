@@ -5,23 +5,23 @@ Add rules about a host's answer here. Which addresses may be reached is `guard.p
 """
 
 import asyncio
+import contextlib
 import re
 import ssl
 from dataclasses import dataclass, replace
 
+import aiohttp
 from yarl import URL
 
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
-from cata_pipeline.images.answer import Answer, BrokenOffError, TlsAnswerError, TooLargeError
 from cata_pipeline.images.breaker import HostBreakers, TenantBreakers
-from cata_pipeline.images.connection import Connection, DroppedError
+from cata_pipeline.images.connector import NoSocketError, UnreachableError
 from cata_pipeline.images.digests import is_altered
 from cata_pipeline.images.failure import HostFault, PictureError, PostponedError
-from cata_pipeline.images.guard import NoSocketError, UnreachableError
+from cata_pipeline.images.guard import get, speaks_tls
 from cata_pipeline.images.kinds import WEB_PAGE
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.picture_url import UNUSABLE_URL, checked_url, origin_of, redirect_target
-from cata_pipeline.images.pool import Pool
 from cata_pipeline.images.validators import Validators
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -32,6 +32,7 @@ _CANNOT_SERVE_NOW = frozenset({429, 502, 503, 504})
 _OK, _NOT_MODIFIED, _FIRST_SERVER_ERROR = 200, 304, 500
 # What OpenSSL calls the first bytes of a server that does not speak TLS, by version.
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+_UNCOMPRESSED = frozenset({"", "identity", "chunked"})
 _EXPECTS_HTTPS = "the image's host expects https at this address, and the address says http"
 _VALIDATOR = re.compile(r"[\x20-\x7e]{1,512}")
 
@@ -63,7 +64,7 @@ class _Visit:
     Who is asked by `fair_until` has `silence_seconds` before `end`, or all of it where that is shorter.
     """
 
-    pool: Pool
+    session: aiohttp.ClientSession
     known: Validators
     limits: CopyLimits
     breakers: TenantBreakers
@@ -72,14 +73,14 @@ class _Visit:
 
 
 async def fetch(
-    pool: Pool,
+    session: aiohttp.ClientSession,
     url: str,
     known: Validators,
     policy: AddressPolicy,
     limits: CopyLimits,
     breakers: TenantBreakers | None = None,
 ) -> Fetched | NotModified:
-    """GET `url` through a guarded pool; `known` makes the request conditional.
+    """GET `url` through a guarded session; `known` makes the request conditional.
 
     Raises `PictureError` for everything that goes wrong with this URL or its hosts (`PostponedError` when one of them
     is suspended and was not requested), and nothing else.
@@ -88,7 +89,7 @@ async def fetch(
     began = loop.time()
     end = began + limits.deadline_seconds
     fair_until = began + max(0.0, limits.deadline_seconds - limits.silence_seconds)
-    visit = _Visit(pool, known, limits, breakers or HostBreakers(limits).of_tenant(""), end, fair_until)
+    visit = _Visit(session, known, limits, breakers or HostBreakers(limits).of_tenant(""), end, fair_until)
     target = checked_url(url, policy, limits.url_characters)
     for hop in range(limits.redirects + 1):
         answer = await _asked(visit, target, began)
@@ -131,77 +132,88 @@ async def _asked(visit: _Visit, url: URL, began: float) -> Fetched | NotModified
 
 
 async def _explained(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
-    """One host's answer; every other end is a `PictureError`, or `TimeoutError`."""
+    """One host's response; every other outcome is a `PictureError`, or `TimeoutError`."""
     try:
-        try:
-            return await _get(visit, url)
-        except BrokenOffError:
-            # Mostly a single connection that was dropped: an hour's wait would be too much for that.
-            return await _get(visit, url)
+        async with asyncio.timeout_at(visit.end):
+            try:
+                return await _get(visit, url)
+            except aiohttp.ClientPayloadError:
+                # Mostly a single connection that was dropped: an hour's wait would be too much for that.
+                return await _get(visit, url)
     except (PictureError, TimeoutError):
         raise
-    except OSError as error:
-        # Many TLS servers close the connection of a plain-text client without a word.
-        if isinstance(error, DroppedError) and url.scheme == "http" and await visit.pool.speaks_tls(url, visit.end):
+    except (aiohttp.ClientError, OSError) as error:
+        if url.scheme == "http" and await _expects_tls(visit, url, error):
             raise PictureError(_EXPECTS_HTTPS) from None
-        raise _connection_failure(error, visit.limits) from None
+        raise _connection_failure(error) from None
     except (ValueError, IndexError, TypeError):
         # URL, IDNA and header parsing raise these for spellings that no check above foresees; one must not stop all.
         raise PictureError(UNUSABLE_URL) from None
 
 
-def _connection_failure(error: OSError, limits: CopyLimits) -> PictureError:
+async def _expects_tls(visit: _Visit, url: URL, error: Exception) -> bool:
+    # Many TLS servers close the connection of a plain-text client without a response; others send an alert.
+    match error:
+        case aiohttp.ClientConnectorError():
+            return False
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientResponseError():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(visit.end):
+                    return await speaks_tls(visit.session, url)
+    return False
+
+
+def _connection_failure(error: Exception) -> PictureError:
     if isinstance(error, NoSocketError):
         return PostponedError("our machine has no connection left for the image at the moment")
-    if reason := _fault_of_the_url(error, limits):
+    if reason := _fault_of_the_url(error):
         return PictureError(reason)
-    if isinstance(error, BrokenOffError):
+    if isinstance(error, aiohttp.ClientPayloadError):
         return PictureError("the picture's host broke off in the middle of the file", host_fault=HostFault.UNSERVED)
     fault = HostFault.UNREACHABLE if isinstance(error, UnreachableError) else HostFault.UNSERVED
     return PictureError("the picture's host could not be reached or did not answer properly", host_fault=fault)
 
 
-def _fault_of_the_url(error: OSError, limits: CopyLimits) -> str | None:
+def _fault_of_the_url(error: Exception) -> str | None:
     """Why no retry helps and no other URL of the host is concerned."""
     match error:
-        case AddressDeniedError():
-            return str(error)
-        case TooLargeError():
-            return _too_large(limits)
-        case ssl.SSLCertVerificationError():
+        case aiohttp.ClientConnectorError(os_error=AddressDeniedError() as denial):
+            return str(denial)
+        case aiohttp.ClientConnectorCertificateError():
             return "the picture's host has no valid certificate"
-        case ssl.SSLError(reason=reason) if reason in _NOT_TLS:
+        case aiohttp.ClientConnectorSSLError(os_error=ssl.SSLError(reason=reason)) if reason in _NOT_TLS:
             return "the image's host does not speak https at this address"
-        case TlsAnswerError():
-            return _EXPECTS_HTTPS
+        case aiohttp.InvalidURL():
+            return UNUSABLE_URL
         case _:
             return None
 
 
 async def _get(visit: _Visit, url: URL) -> Fetched | NotModified | _Redirect:
-    connection, answer = await visit.pool.ask(url, visit.known.headers(), visit.end)
-    try:
-        if answer.status in _REDIRECTS:
-            return _Redirect(answer.header(b"location"))
-        if answer.status == _NOT_MODIFIED and visit.known:
+    async with get(visit.session, url, visit.known.headers()) as response:
+        if response.status in _REDIRECTS:
+            return _Redirect(response.headers.get("Location", ""))
+        if response.status == _NOT_MODIFIED and visit.known:
             return NotModified()
-        _check_head(answer, visit.limits)
-        return await _read(connection, answer)
-    finally:
-        visit.pool.done(connection)
+        _check_head(response, visit.limits)
+        return await _read(response, visit.limits)
 
 
-async def _read(connection: Connection, answer: Answer) -> Fetched:
-    content = bytes(await connection.whole())
+async def _read(response: aiohttp.ClientResponse, limits: CopyLimits) -> Fetched:
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > limits.max_bytes:
+            raise _too_large(limits)
     if not content:
         raise PictureError("the picture's host sent an empty file")
-    if is_altered(answer.header(b"content-digest"), content):
+    if is_altered(response.headers.get("Content-Digest", ""), content):
         raise PictureError("the file was altered on its way (its checksum differs)", transient=True)
-    return Fetched(content, Validators(_validator(answer, b"etag"), _validator(answer, b"last-modified")))
+    return Fetched(bytes(content), Validators(_validator(response, "ETag"), _validator(response, "Last-Modified")))
 
 
-def _check_head(answer: Answer, limits: CopyLimits) -> None:
-    status = answer.status
+def _check_head(response: aiohttp.ClientResponse, limits: CopyLimits) -> None:
+    status = response.status
     if status in _GONE:
         raise PictureError(f"there is no picture at this address any more (the host answers {status})")
     if status != _OK:
@@ -211,19 +223,21 @@ def _check_head(answer: Answer, limits: CopyLimits) -> None:
             transient=transient,
             host_fault=HostFault.UNSERVED if status in _CANNOT_SERVE_NOW else None,
         )
-    if answer.header(b"content-encoding").strip().lower() not in {"identity", ""}:
+    headers = response.headers
+    encodings = [*headers.getall("Content-Encoding", ()), *headers.getall("Transfer-Encoding", ())]
+    if not _UNCOMPRESSED.issuperset(encoding.strip().lower() for encoding in encodings):
         raise PictureError("the picture's host sends it compressed, although asked not to")
-    if answer.header(b"content-type").partition(";")[0].strip().lower() == "text/html":
+    if headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
         raise PictureError(WEB_PAGE)
-    if int(answer.header(b"content-length") or 0) > limits.max_bytes:
-        raise PictureError(_too_large(limits))
+    if int(headers.get("Content-Length") or 0) > limits.max_bytes:
+        raise _too_large(limits)
 
 
-def _too_large(limits: CopyLimits) -> str:
-    return f"the picture is larger than {limits.max_bytes / 1_000_000:g} MB"
+def _too_large(limits: CopyLimits) -> PictureError:
+    return PictureError(f"the picture is larger than {limits.max_bytes / 1_000_000:g} MB")
 
 
-def _validator(answer: Answer, header: bytes) -> str | None:
+def _validator(response: aiohttp.ClientResponse, header: str) -> str | None:
     """A header worth sending back; one with bytes outside ASCII could be neither stored nor sent as it came."""
-    value = answer.header(header)
+    value = response.headers.get(header, "")
     return value if _VALIDATOR.fullmatch(value) else None

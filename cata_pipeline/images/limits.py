@@ -17,11 +17,11 @@ class CopyLimits:
       run finds everything due. `transient_retry` and `permanent_retry`: wait after the first failure and the longest
       wait; each further failure in a row doubles it.
     What a host may send:
-      `url_characters`, `redirects`, `max_bytes` (of a body), `head_bytes` and `header_lines` (of an answer, interim
-      ones and trailers included), `addresses_per_host` (tried of one DNS answer).
+      `url_characters`, `redirects`, `max_bytes` (of a body), `header_bytes` (of one line of a response's head),
+      `header_lines`, `addresses_per_host` (tried of one DNS response).
     How long (seconds):
       `deadline_seconds` for one picture from the first lookup to the last byte, redirects included;
-      `silence_seconds` between two reads, and for one connect; `lookup_seconds` for one DNS answer.
+      `silence_seconds` between two reads, and for one connect; `lookup_seconds` for one DNS response.
     How many at once:
       `concurrency` pictures of a tenant (each may hold `max_bytes` in memory), `concurrency_per_host` of them at one
       host, `lookup_threads` for DNS.
@@ -47,7 +47,7 @@ class CopyLimits:
     url_characters: int = 2_048
     redirects: int = 3
     max_bytes: int = 10_000_000
-    head_bytes: int = 65_536
+    header_bytes: int = 16_384
     header_lines: int = 256
     addresses_per_host: int = 4
 

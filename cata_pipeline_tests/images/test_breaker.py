@@ -20,9 +20,9 @@ from cata_pipeline.images.copy import copy_images
 from cata_pipeline.images.due import LedgerEntry, after_failure, fetch_is_due
 from cata_pipeline.images.failure import HostFault, PictureError, PostponedError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
 from cata_pipeline.images.picture_url import Origin
-from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.result import ImageFailure
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 from cata_pipeline.tenants.history import History
@@ -475,8 +475,8 @@ def test_a_host_that_was_left_no_fair_share_of_the_time_is_neither_blamed_nor_cl
 
     async def run() -> Fetched | NotModified:
         policy = policy_for(host.port, port)
-        async with guarded_pool(policy, limits) as pool:
-            return await fetch(pool, host.url("/a"), NO_VALIDATORS, policy, limits, breakers)
+        async with guarded_session(policy, limits) as session:
+            return await fetch(session, host.url("/a"), NO_VALIDATORS, policy, limits, breakers)
 
     host.answers["/a"] = late
     fail(breakers, 2, origin=victim)

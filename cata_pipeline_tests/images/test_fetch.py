@@ -8,8 +8,8 @@ from aiohttp import web
 from cata_pipeline.addresses import AddressPolicy
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 from cata_pipeline_tests.images.hosts import (
     LOOPBACK,
@@ -30,8 +30,8 @@ def get(
     url: str, policy: AddressPolicy, known: Validators = NO_VALIDATORS, limits: CopyLimits = LIMITS
 ) -> Fetched | NotModified:
     async def run() -> Fetched | NotModified:
-        async with guarded_pool(policy, limits) as pool:
-            return await fetch(pool, url, known, policy, limits)
+        async with guarded_session(policy, limits) as session:
+            return await fetch(session, url, known, policy, limits)
 
     return asyncio.run(run())
 

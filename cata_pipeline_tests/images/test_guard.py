@@ -7,18 +7,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from aiohappyeyeballs import AddrInfoType
-from aiohttp import web
+from aiohttp import AddrInfoType, ClientConnectorError, ClientSession, web
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from cata_pipeline import addresses
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.images import guard, picture_url
+from cata_pipeline.images.connector import UnreachableError
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, fetch
-from cata_pipeline.images.guard import Guard
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.pool import Pool, guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline.pipeline import Pipeline
 from cata_pipeline.settings import Endpoint, Settings
@@ -28,29 +28,28 @@ from cata_pipeline_tests.images.hosts import PictureHost, Sentinel, has_ipv6, pi
 LIMITS = CopyLimits(lookup_seconds=5)
 
 
-async def ask(pool: Pool, url: str) -> bytes:
-    connection, _ = await pool.ask(URL(url), {}, asyncio.get_running_loop().time() + 30)
-    body = bytes(await connection.whole())
-    pool.done(connection)
-    return body
+async def ask(session: ClientSession, url: str) -> bytes:
+    async with guard.get(session, URL(url), {}) as response:
+        return await response.read()
 
 
 def get(url: str, policy: AddressPolicy) -> bytes:
     async def run() -> bytes:
-        async with guarded_pool(policy, LIMITS) as pool:
-            return await ask(pool, url)
+        async with guarded_session(policy, LIMITS) as session:
+            return await ask(session, url)
 
     return asyncio.run(run())
 
 
 @pytest.mark.parametrize("spelling", ["127.0.0.1", "localhost"])
 def test_a_denial_is_told_from_an_unreachable_host(canary: Canary, spelling: str) -> None:
-    with pytest.raises(AddressDeniedError):
+    with pytest.raises(ClientConnectorError) as denial:
         get(canary.url(spelling), AddressPolicy())
+    assert isinstance(denial.value.os_error, AddressDeniedError)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(guard.UnreachableError):
+    with pytest.raises(UnreachableError):
         get(f"http://127.0.0.1:{port}/", policy_for(port))
 
 
@@ -123,8 +122,8 @@ def sentinel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sentinel]:
 def reason(url: str, policy: AddressPolicy | None = None, limits: CopyLimits = LIMITS) -> str:
     async def run() -> None:
         allowed = policy or AddressPolicy()
-        async with guarded_pool(allowed, limits) as pool:
-            await fetch(pool, url, NO_VALIDATORS, allowed, limits)
+        async with guarded_session(allowed, limits) as session:
+            await fetch(session, url, NO_VALIDATORS, allowed, limits)
 
     with pytest.raises(PictureError) as refusal:
         asyncio.run(run())
@@ -216,8 +215,9 @@ def test_an_address_that_changes_between_two_lookups_is_judged_again(
     with Sentinel(("127.0.0.2",), host.port) as sentinel:
         asked = answer_with(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
         assert get(url, policy) == b"bytes"
-        with pytest.raises(AddressDeniedError):
+        with pytest.raises(ClientConnectorError) as denial:
             get(url, policy)
+        assert isinstance(denial.value.os_error, AddressDeniedError)
         assert sentinel.visits == 0
     assert asked == ["rebind.example", "rebind.example"]
 
@@ -225,20 +225,23 @@ def test_an_address_that_changes_between_two_lookups_is_judged_again(
 def test_an_address_that_changes_after_its_lookup_was_judged_makes_no_connection(
     sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def addresses_of(*_: object) -> list[tuple[socket.AddressFamily, str]]:
-        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    async def resolve(_: object, host: str, port: int, **__: object) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_UNSPEC, proto=0, flags=0)
+            for address in ("127.0.0.1", "::1")
+        ]
 
-    monkeypatch.setattr(Guard, "_addresses_of", addresses_of)
+    monkeypatch.setattr(guard._JudgingResolver, "resolve", resolve)
 
     assert reason(f"http://cdn.example:{sentinel.port}/") == "address not allowed"
     assert sentinel.visits == 0
 
 
 def test_a_name_that_no_resolver_can_take_is_no_denial() -> None:
-    with pytest.raises(UnicodeError):
-        get("http://xn--/", AddressPolicy())
-    with pytest.raises(OSError, match="not a host name"):
+    assert reason("http://xn--/") == picture_url.UNUSABLE_URL
+    with pytest.raises(ClientConnectorError) as refusal:
         get(f"http://{'a' * 64}/", AddressPolicy())
+    assert str(refusal.value.os_error) == "not a host name"
 
 
 def test_a_denial_says_the_same_whether_anything_listens_or_not(sentinel: Sentinel) -> None:
@@ -297,10 +300,10 @@ def test_names_that_are_looked_up_for_ever_hold_up_neither_other_names_nor_other
     monkeypatch.setattr(guard, "_addresses", look_up)
 
     async def run() -> list[object]:
-        async with guarded_pool(policy, limits) as pool:
+        async with guarded_session(policy, limits) as session:
 
             def ask(name: str) -> Coroutine[None, None, object]:
-                return fetch(pool, f"http://{name}.example:{host.port}/a", NO_VALIDATORS, policy, limits)
+                return fetch(session, f"http://{name}.example:{host.port}/a", NO_VALIDATORS, policy, limits)
 
             slow = [asyncio.create_task(ask(f"slow-{number}")) for number in range(12)]
             await asyncio.sleep(0)
@@ -344,9 +347,9 @@ def test_nothing_around_us_or_in_an_answer_leads_a_request_elsewhere(
 
     async def run() -> None:
         policy = policy_for(host.port)
-        async with guarded_pool(policy, LIMITS) as pool:
+        async with guarded_session(policy, LIMITS) as session:
             for path in ("/a", "/hop", "/a"):
-                await fetch(pool, host.url(path), NO_VALIDATORS, policy, LIMITS)
+                await fetch(session, host.url(path), NO_VALIDATORS, policy, LIMITS)
 
     asyncio.run(run())
 
@@ -362,9 +365,9 @@ def test_a_connection_is_reused_for_its_own_name_only(host: PictureHost, monkeyp
     answer_with(monkeypatch, ["127.0.0.1"])
 
     async def run() -> None:
-        async with guarded_pool(policy_for(host.port), LIMITS) as pool:
+        async with guarded_session(policy_for(host.port), LIMITS) as session:
             for name in ("one", "one", "two"):
-                await ask(pool, f"http://{name}.example:{host.port}/a")
+                await ask(session, f"http://{name}.example:{host.port}/a")
 
     asyncio.run(run())
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, NotModified, fetch
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline_tests.images.hosts import LOOPBACK, PictureHost, listener, picture, policy_for, says, status
 from cata_pipeline_tests.images.test_fetch import get
@@ -92,8 +92,8 @@ def test_a_connection_ends_when_its_host_goes_on_unasked(more: bytes) -> None:
 
     async def run(port: int) -> bool:
         policy = policy_for(port)
-        async with guarded_pool(policy, LIMITS) as pool:
-            await fetch(pool, f"http://{LOOPBACK}:{port}/", NO_VALIDATORS, policy, LIMITS)
+        async with guarded_session(policy, LIMITS) as session:
+            await fetch(session, f"http://{LOOPBACK}:{port}/", NO_VALIDATORS, policy, LIMITS)
             go_on.set()
             return await asyncio.to_thread(dropped.wait, 5)
 
@@ -114,9 +114,9 @@ def test_an_answer_that_was_not_asked_for_is_never_taken_for_the_next_picture() 
 
     async def run(port: int) -> list[Fetched | NotModified]:
         policy = policy_for(port)
-        async with guarded_pool(policy, LIMITS) as pool:
+        async with guarded_session(policy, LIMITS) as session:
             return [
-                await fetch(pool, f"http://{LOOPBACK}:{port}/{number}", NO_VALIDATORS, policy, LIMITS)
+                await fetch(session, f"http://{LOOPBACK}:{port}/{number}", NO_VALIDATORS, policy, LIMITS)
                 for number in range(3)
             ]
 
@@ -134,9 +134,9 @@ def test_a_connection_that_its_host_closes_between_two_pictures_costs_neither() 
 
     async def run(port: int) -> None:
         policy = policy_for(port)
-        async with guarded_pool(policy, LIMITS) as pool:
+        async with guarded_session(policy, LIMITS) as session:
             for _ in range(5):
-                answer = await fetch(pool, f"http://{LOOPBACK}:{port}/", NO_VALIDATORS, policy, LIMITS)
+                answer = await fetch(session, f"http://{LOOPBACK}:{port}/", NO_VALIDATORS, policy, LIMITS)
                 assert answer == Fetched(b"hello", NO_VALIDATORS)
 
     with listener(talk) as port:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import socket
 import ssl
 import threading
 import warnings
@@ -12,16 +13,17 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
 from cryptography import x509
 
 from cata_pipeline.images import guard
-from cata_pipeline.images.connection import Connection
 from cata_pipeline.images.failure import HostFault, PictureError
 from cata_pipeline.images.fetch import Fetched
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS
 from cata_pipeline_tests.certificates import Authority, write_server_certificate
 from cata_pipeline_tests.images.hosts import LOOPBACK, listener, policy_for, says
@@ -165,11 +167,11 @@ def test_two_names_at_one_address_each_need_their_own_certificate(
     answer_with(monkeypatch, [LOOPBACK])
 
     async def run(port: int) -> None:
-        async with guarded_pool(policy_for(port), CopyLimits()) as pool:
+        async with guarded_session(policy_for(port), CopyLimits()) as session:
             for _ in range(2):
-                assert await ask(pool, f"https://{NAME}:{port}/") == b"bytes"
-            with pytest.raises(ssl.SSLCertVerificationError):
-                await ask(pool, f"https://evil.example:{port}/")
+                assert await ask(session, f"https://{NAME}:{port}/") == b"bytes"
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await ask(session, f"https://evil.example:{port}/")
 
     with tls_host(certificate(x509.DNSName(NAME))) as port:
         asyncio.run(run(port))
@@ -178,27 +180,81 @@ def test_two_names_at_one_address_each_need_their_own_certificate(
 def test_time_that_is_up_as_the_handshake_ends_leaves_nothing_to_trip_the_next_connection(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Connection.connection_made
+    made = ResponseHandler.connection_made
 
     async def run(port: int) -> None:
-        async with guarded_pool(policy_for(port), CopyLimits()) as pool:
+        async with guarded_session(policy_for(port), CopyLimits()) as session:
             task = asyncio.current_task()
             assert task is not None
 
-            def cancelling(connection: Connection, transport: asyncio.BaseTransport) -> None:
+            def cancelling(connection: ResponseHandler, transport: asyncio.BaseTransport) -> None:
                 made(connection, transport)
                 task.cancel()
 
             with monkeypatch.context() as patch:
-                patch.setattr(Connection, "connection_made", cancelling)
+                patch.setattr(ResponseHandler, "connection_made", cancelling)
                 with pytest.raises(asyncio.CancelledError):
-                    await ask(pool, f"https://{LOOPBACK}:{port}/")
+                    await ask(session, f"https://{LOOPBACK}:{port}/")
             task.uncancel()
             # Its socket has the number that the first one had.
-            assert await ask(pool, f"https://{LOOPBACK}:{port}/") == b"bytes"
+            assert await ask(session, f"https://{LOOPBACK}:{port}/") == b"bytes"
 
     with tls_host(certificate(IP)) as port:
         asyncio.run(run(port))
+
+
+def test_nothing_is_requested_on_a_connection_whose_server_sends_data_with_the_handshake(
+    certificate: Certificate,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(IP))
+    # Here the server ends the handshake, so that data can arrive with its end.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    received: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65_536))
+        tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        connection.sendall(outgoing.read())
+        received.append(connection.recv(65_536))
+
+    with listener(talk) as port, pytest.raises(PictureError, match="did not answer properly"):
+        get(f"https://{LOOPBACK}:{port}/", policy_for(port))
+    assert received
+    assert {data[:1] for data in received} <= {b"", b"\x15"}, "more than an alert was sent"
+
+
+def test_a_connection_that_is_given_up_ends_although_its_server_does_not_agree(certificate: Certificate) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(IP))
+    requested, ended = threading.Event(), threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        tls = context.wrap_socket(connection, server_side=True)
+        tls.recv(65_536)
+        requested.set()
+        with socket.socket(fileno=tls.detach()) as raw:
+            while raw.recv(65_536):
+                pass
+        ended.set()
+
+    async def run(port: int) -> bool:
+        async with guarded_session(policy_for(port), CopyLimits()) as session:
+            request = asyncio.create_task(ask(session, f"https://{LOOPBACK}:{port}/"))
+            assert await asyncio.to_thread(requested.wait, 10)
+            request.cancel()
+            return await asyncio.to_thread(ended.wait, 10)
+
+    with listener(talk) as port:
+        assert asyncio.run(run(port))
 
 
 def test_for_a_denied_address_there_is_not_even_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What is sent to a picture host, and which connections are used again."""
+"""What is sent to an image host, and which connections are used again."""
 
 import asyncio
 import contextlib
@@ -8,19 +8,15 @@ import threading
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
+import aiohttp
 import pytest
-from yarl import URL
 
 from cata_pipeline.addresses import AddressPolicy
-from cata_pipeline.images import pool as pool_module
-from cata_pipeline.images.answer import AnswerError
-from cata_pipeline.images.connection import DroppedError
+from cata_pipeline.images.connector import UnreachableError
 from cata_pipeline.images.failure import PictureError
 from cata_pipeline.images.fetch import Fetched, fetch
-from cata_pipeline.images.guard import Guard, UnreachableError
+from cata_pipeline.images.guard import guarded_session
 from cata_pipeline.images.limits import CopyLimits
-from cata_pipeline.images.picture_url import Origin
-from cata_pipeline.images.pool import guarded_pool
 from cata_pipeline.images.validators import NO_VALIDATORS, Validators
 from cata_pipeline.settings import Endpoint
 from cata_pipeline_tests.images.hosts import LOOPBACK, PictureHost, has_ipv6, listener, picture, policy_for, status
@@ -61,8 +57,8 @@ def ask_for(port: int, *paths: str) -> list[bytes]:
     """Bodies, one after the other."""
 
     async def run() -> list[bytes]:
-        async with guarded_pool(policy_for(port), LIMITS) as pool:
-            return [await ask(pool, f"http://{LOOPBACK}:{port}{path}") for path in paths]
+        async with guarded_session(policy_for(port), LIMITS) as session:
+            return [await ask(session, f"http://{LOOPBACK}:{port}{path}") for path in paths]
 
     return asyncio.run(run())
 
@@ -83,9 +79,7 @@ def test_requests_one_after_the_other_share_a_connection() -> None:
     [
         ANSWER.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n"),
         ANSWER.replace(b"1.1", b"1.0"),
-        ANSWER + b"x",
         ANSWER + ANSWER,
-        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     ],
 )
@@ -96,13 +90,34 @@ def test_a_connection_is_not_used_after_its_last_answer_or_one_with_something_be
         assert connections(asked) == [0, 1]
 
 
+@pytest.mark.parametrize(
+    "said", [ANSWER + b"x", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello"], ids=["body", "304"]
+)
+def test_a_response_with_noise_behind_it_fails_and_ends_its_connection(said: bytes) -> None:
+    async def run(port: int) -> None:
+        async with guarded_session(policy_for(port), LIMITS) as session:
+            for _ in range(2):
+                with pytest.raises(aiohttp.ClientResponseError):
+                    await ask(session, f"http://{LOOPBACK}:{port}/")
+
+    with waiter(lambda _: said) as (port, asked):
+        asyncio.run(run(port))
+        assert connections(asked) == [0, 1]
+
+
+def test_an_empty_line_behind_a_response_does_no_harm() -> None:
+    with waiter(lambda _: ANSWER + b"\r\n") as (port, asked):
+        assert ask_for(port, "/a", "/b") == [b"hello"] * 2
+        assert len(connections(asked)) == 2
+
+
 def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() -> None:
     async def run(port: int) -> None:
         policy = policy_for(port)
-        async with guarded_pool(policy, LIMITS) as pool:
+        async with guarded_session(policy, LIMITS) as session:
             for _ in range(2):
                 with pytest.raises(PictureError, match="answers 404"):
-                    await fetch(pool, f"http://{LOOPBACK}:{port}/", NO_VALIDATORS, policy, LIMITS)
+                    await fetch(session, f"http://{LOOPBACK}:{port}/", NO_VALIDATORS, policy, LIMITS)
 
     with waiter(lambda _: b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nhell") as (port, asked):
         asyncio.run(run(port))
@@ -112,10 +127,10 @@ def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_used_again() -
 def test_a_refusal_that_was_read_to_its_end_costs_no_connection(host: PictureHost) -> None:
     async def run() -> None:
         policy = policy_for(host.port)
-        async with guarded_pool(policy, LIMITS) as pool:
+        async with guarded_session(policy, LIMITS) as session:
             for _ in range(3):
                 with pytest.raises(PictureError):
-                    await fetch(pool, host.url("/a"), NO_VALIDATORS, policy, LIMITS)
+                    await fetch(session, host.url("/a"), NO_VALIDATORS, policy, LIMITS)
 
     host.answers["/a"] = status(404)
     asyncio.run(run())
@@ -128,54 +143,10 @@ def test_a_kept_connection_that_its_host_ends_without_a_word_is_asked_again_on_a
         assert connections(asked) == [0, 0, 1]
 
 
-def test_a_fresh_connection_that_its_host_ends_without_a_word_is_not_asked_again() -> None:
+def test_a_host_that_ends_every_connection_without_a_response_is_requested_twice() -> None:
     with waiter(lambda _: None) as (port, asked):
-        with pytest.raises(DroppedError):
+        with pytest.raises(aiohttp.ServerDisconnectedError):
             ask_for(port, "/a")
-        assert connections(asked) == [0]
-
-
-def test_a_kept_connection_that_ends_in_the_middle_of_a_head_is_not_asked_again() -> None:
-    requests: list[bytes] = []
-
-    def talk(connection: socket.socket) -> None:
-        for said in (ANSWER, ANSWER[:9]):
-            requests.append(connection.recv(65_536))
-            connection.sendall(said)
-
-    with listener(talk) as port:
-        with pytest.raises(AnswerError):
-            ask_for(port, "/a", "/b")
-        assert len(requests) == 2
-
-
-@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", ANSWER], ids=["none", "banner", "answer"])
-def test_nothing_is_asked_on_a_connection_whose_host_spoke_first_or_hung_up(greeting: bytes) -> None:
-    asked: list[bytes] = []
-
-    def talk(connection: socket.socket) -> None:
-        connection.sendall(greeting)
-        if greeting:
-            asked.append(connection.recv(65_536))
-
-    async def run(port: int) -> None:
-        guard = Guard(policy_for(port), LIMITS)
-        connection = await guard.connect(Origin("http", LOOPBACK, port))
-        while connection.is_open:  # noqa: ASYNC110 nothing tells when a connection ends that nobody uses
-            await asyncio.sleep(0.001)
-        with pytest.raises(DroppedError):
-            await connection.ask(b"GET / HTTP/1.1\r\n\r\n", asyncio.get_running_loop().time() + 30)
-        guard.close()
-
-    with listener(talk) as port:
-        asyncio.run(run(port))
-    assert not any(asked)
-
-
-def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "_KEPT_SECONDS", -1.0)
-    with waiter(lambda _: ANSWER) as (port, asked):
-        assert ask_for(port, "/a", "/b") == [b"hello"] * 2
         assert connections(asked) == [0, 1]
 
 
@@ -185,15 +156,14 @@ def test_no_more_connections_rest_than_pictures_are_copied_at_once(
     host.answers["/a"] = picture(b"bytes")
     answer_with(monkeypatch, [LOOPBACK])
 
-    async def resting() -> int:
-        async with guarded_pool(policy_for(host.port), CopyLimits(concurrency=3)) as pool:
+    async def run() -> None:
+        async with guarded_session(policy_for(host.port), CopyLimits(concurrency=3)) as session:
             for number in range(9):
-                await ask(pool, f"http://host-{number}.example:{host.port}/a")
-            await ask(pool, f"http://host-8.example:{host.port}/a")
-            await ask(pool, f"http://host-0.example:{host.port}/a")
-            return len(pool._resting)
+                await ask(session, f"http://host-{number}.example:{host.port}/a")
+            await ask(session, f"http://host-8.example:{host.port}/a")
+            await ask(session, f"http://host-0.example:{host.port}/a")
 
-    assert asyncio.run(resting()) == 3
+    asyncio.run(run())
     clients = [seen.client for seen in host.seen]
     assert clients[9] == clients[8]
     assert clients[10] not in clients[:9]
@@ -208,78 +178,45 @@ def test_whoever_gives_up_closes_the_connection() -> None:
         closed.set()
 
     async def run(port: int) -> bool:
-        async with guarded_pool(policy_for(port), LIMITS) as pool:
+        async with guarded_session(policy_for(port), LIMITS) as session:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(ask(pool, f"http://{LOOPBACK}:{port}/"), 0.05)
+                await asyncio.wait_for(ask(session, f"http://{LOOPBACK}:{port}/"), 0.05)
             return await asyncio.to_thread(closed.wait, 5)
 
     with listener(talk) as port:
         assert asyncio.run(run(port))
 
 
-def test_a_request_that_must_end_sooner_than_the_one_before_it_on_the_connection_does() -> None:
-    async def run(port: int) -> bool:
-        loop = asyncio.get_running_loop()
-        async with guarded_pool(policy_for(port), CopyLimits(silence_seconds=3600)) as pool:
-            connection, _ = await pool.ask(URL(f"http://{LOOPBACK}:{port}/a"), {}, loop.time() + 3600)
-            pool.done(connection)
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(10) as scope:
-                    await pool.ask(URL(f"http://{LOOPBACK}:{port}/b"), {}, loop.time() + 0.05)
-            return scope.expired()
-
-    with waiter(lambda number: b"" if number else ANSWER) as (port, _):
-        assert not asyncio.run(run(port))
-
-
-def request_for(url: str, headers: dict[str, str] | None = None) -> list[bytes]:
-    """The lines that are sent; no connection is made."""
-    return pool_module._request(URL(url, encoded=url.isascii()), headers or {}).split(b"\r\n")
-
-
 @pytest.mark.parametrize(
-    ("url", "host"),
+    ("path", "target"),
     [
-        ("http://cdn.example/", b"cdn.example"),
-        ("http://cdn.example:80/", b"cdn.example"),
-        ("https://cdn.example:443/", b"cdn.example"),
-        ("https://cdn.example:80/", b"cdn.example:80"),
-        ("http://cdn.example:8080/", b"cdn.example:8080"),
-        ("http://cdn.example.:8080/", b"cdn.example:8080"),
-        ("http://[2606:4700::1]/", b"[2606:4700::1]"),
-        ("http://[2606:4700::1]:8080/", b"[2606:4700::1]:8080"),
-        ("http://bücher.example/", b"xn--bcher-kva.example"),
+        ("", b"/"),
+        ("?x=1", b"/?x=1"),
+        ("/a%2Fb/../c.jpg?sig=a%2bB+c&x=%zz#part", b"/a%2Fb/../c.jpg?sig=a%2bB+c&x=%zz"),
+        ("/kopi susu/é.jpg?q=ü", b"/kopi%20susu/%C3%A9.jpg?q=%C3%BC"),
     ],
 )
-def test_a_request_names_its_host_with_the_brackets_and_the_port_that_it_needs(url: str, host: bytes) -> None:
-    assert request_for(url)[1] == b"Host: " + host
+def test_a_path_travels_as_it_is_spelt_where_it_can(path: str, target: bytes) -> None:
+    with waiter(lambda _: ANSWER) as (port, asked):
+        get(f"http://{LOOPBACK}:{port}{path}", policy_for(port))
+        lines = asked.get(timeout=5)[1].split(b"\r\n")
+    assert lines[:2] == [b"GET " + target + b" HTTP/1.1", f"Host: {LOOPBACK}:{port}".encode()]
 
 
-@pytest.mark.parametrize(
-    ("url", "target"),
-    [
-        ("http://cdn.example", b"/"),
-        ("http://cdn.example?x=1", b"/?x=1"),
-        ("http://cdn.example/a%2Fb/../c.jpg?sig=a%2bB+c&x=%zz#part", b"/a%2Fb/../c.jpg?sig=a%2bB+c&x=%zz"),
-        ("http://cdn.example/kopi susu/é.jpg?q=ü", b"/kopi%20susu/%C3%A9.jpg?q=%C3%BC"),
-    ],
-)
-def test_a_path_travels_as_it_is_spelt_where_it_can(url: str, target: bytes) -> None:
-    assert request_for(url)[0] == b"GET " + target + b" HTTP/1.1"
+def test_a_request_names_its_host_without_the_final_dot(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, [LOOPBACK])
+    with waiter(lambda _: ANSWER) as (port, asked):
+        monkeypatch.setattr("cata_pipeline.images.picture_url.WEB_PORTS", {port})
+        get(f"http://cdn.example.:{port}/", policy_for(port))
+        assert f"\r\nHost: cdn.example:{port}\r\n".encode() in asked.get(timeout=5)[1]
 
 
-@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: 1", "/a\nX: 1", "/a\x00", "/a\x7f", "a", "//a\x0bb"])
-def test_a_path_that_could_become_a_line_of_its_own_is_not_sent(path: str) -> None:
-    url = URL.build(scheme="http", host="cdn.example", path="/").with_path("/", encoded=True)
-    url._path = path
-    with pytest.raises(ValueError, match="not to be sent"):
-        pool_module._request(url, {})
-
-
-@pytest.mark.parametrize("value", ['"1"\r\nX: 1', '"1"\n', '"\x00"', '"é"'])
+@pytest.mark.parametrize("value", ['"1"\r\nX: 1', '"1"\n', '"\x00"'])
 def test_a_validator_that_could_become_a_line_of_its_own_is_not_sent(value: str) -> None:
-    with pytest.raises(ValueError, match="not to be sent"):
-        request_for("http://cdn.example/", Validators(value).headers())
+    with waiter(lambda _: ANSWER) as (port, asked):
+        with pytest.raises(PictureError, match="not a usable web address"):
+            get(f"http://{LOOPBACK}:{port}/", policy_for(port), Validators(value))
+        assert asked.empty()
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
@@ -311,8 +248,8 @@ def test_pictures_of_one_host_are_asked_at_once_on_connections_of_their_own() ->
         return ANSWER
 
     async def run(port: int) -> list[bytes]:
-        async with guarded_pool(policy_for(port), LIMITS) as pool:
-            return await asyncio.gather(*(ask(pool, f"http://{LOOPBACK}:{port}/{number}") for number in range(2)))
+        async with guarded_session(policy_for(port), LIMITS) as session:
+            return await asyncio.gather(*(ask(session, f"http://{LOOPBACK}:{port}/{number}") for number in range(2)))
 
     with waiter(answers) as (port, asked):
         assert asyncio.run(run(port)) == [b"hello"] * 2
@@ -324,8 +261,8 @@ def test_names_that_many_ask_for_at_once_are_looked_up_once(host: PictureHost, m
     asked = answer_with(monkeypatch, [LOOPBACK])
 
     async def run() -> None:
-        async with guarded_pool(policy_for(host.port), LIMITS) as pool:
-            await asyncio.gather(*(ask(pool, f"http://cdn.example:{host.port}/a") for _ in range(4)))
+        async with guarded_session(policy_for(host.port), LIMITS) as session:
+            await asyncio.gather(*(ask(session, f"http://cdn.example:{host.port}/a") for _ in range(4)))
 
     asyncio.run(run())
     assert asked == ["cdn.example"]
@@ -342,10 +279,10 @@ def test_a_lookup_that_fails_is_made_anew_for_the_next_who_asks(monkeypatch: pyt
     monkeypatch.setattr("cata_pipeline.images.guard._addresses", look_up)
 
     async def run() -> None:
-        async with guarded_pool(policy_for(), LIMITS) as pool:
+        async with guarded_session(policy_for(), LIMITS) as session:
             for _ in range(2):
                 with pytest.raises(UnreachableError):
-                    await ask(pool, "http://cdn.example/a")
+                    await ask(session, "http://cdn.example/a")
                 await asyncio.sleep(0.01)
 
     asyncio.run(run())
