@@ -16,7 +16,6 @@ from yarl import URL
 from cata_pipeline.addresses import AddressDeniedError, AddressPolicy
 from cata_pipeline.images.breaker import HostBreakers, TenantBreakers
 from cata_pipeline.images.connector import NoSocketError, UnreachableError
-from cata_pipeline.images.digests import is_altered
 from cata_pipeline.images.failure import HostFault, PictureError, PostponedError
 from cata_pipeline.images.guard import get, speaks_tls
 from cata_pipeline.images.kinds import WEB_PAGE
@@ -207,8 +206,6 @@ async def _read(response: aiohttp.ClientResponse, limits: CopyLimits) -> Fetched
             raise _too_large(limits)
     if not content:
         raise PictureError("the picture's host sent an empty file")
-    if is_altered(response.headers.get("Content-Digest", ""), content):
-        raise PictureError("the file was altered on its way (its checksum differs)", transient=True)
     return Fetched(bytes(content), Validators(_validator(response, "ETag"), _validator(response, "Last-Modified")))
 
 
