@@ -1,4 +1,4 @@
-"""`python -m benchmarks.images [--quick] [--backend filesystem]`: the whole comparison, in one run.
+"""`python -m benchmarks.images [--quick] [--recopy] [--backend filesystem]`: the whole comparison, in one run.
 
 Exits 0 whatever the figures are, 2 when a program is missing or a client does not do its work.
 """
@@ -42,12 +42,17 @@ def main() -> int:
     parser.add_argument(
         "--backend", choices=(MEMORY, FILESYSTEM), default=MEMORY, help="where the fake GCS keeps objects (%(default)s)"
     )
+    parser.add_argument("--recopy", action="store_true", help="only the re-copy of unchanged pictures, beside rclone")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     try:
         programs = _programs()
         means = Means(programs["nginx"], arguments.backend)
-        _run(console, means, programs["rclone"], _QUICK if arguments.quick else _FULL)
+        size = _QUICK if arguments.quick else _FULL
+        if arguments.recopy:
+            _recopy(console, means, programs["rclone"], size)
+        else:
+            _run(console, means, programs["rclone"], size)
     except BenchmarkError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -78,10 +83,7 @@ def _run(console: Console, means: Means, rclone_program: str, size: _Size) -> No
         f" The fake GCS keeps its objects in: {means.backend}."
     )
 
-    trials: dict[str, list[dict[Stage, Figures]]] = defaultdict(list)
-    for client, number in _interleaved(compared, size.repeats):
-        with console.status(f"{client.name}, {number} of {size.repeats}"):
-            trials[client.name].append(run_trial(client, size.pictures, means))
+    trials = _trials(console, compared, size, means)
     for stage in Stage:
         report.show_stage(console, trials, stage, size.pictures, rclone.name)
     report.show_starts(console, trials)
@@ -93,7 +95,28 @@ def _run(console: Console, means: Means, rclone_program: str, size: _Size) -> No
         with console.status(f"{our.name}, {count:,} pictures"):
             by_count[count] = run_trial(our, count, growing, (Stage.FIRST, Stage.UNCHANGED))
     report.show_growth(console, by_count)
-    show_bars(console, report.bars(trials, our.name, rclone.name))
+    show_bars(console, report.bars(trials, our.name, rclone.name, size.pictures))
+
+
+def _recopy(console: Console, means: Means, rclone_program: str, size: _Size) -> None:
+    our, rclone = clients.ours(), clients.rclone(rclone_program)
+    trials = _trials(console, [our, rclone], size, means, (Stage.FIRST, Stage.UNCHANGED))
+    report.show_stage(console, trials, Stage.UNCHANGED, size.pictures, rclone.name)
+    show_bars(console, report.bars(trials, our.name, rclone.name, size.pictures))
+
+
+def _trials(
+    console: Console,
+    compared: Sequence[Client],
+    size: _Size,
+    means: Means,
+    stages: Sequence[Stage] | None = None,
+) -> dict[str, list[dict[Stage, Figures]]]:
+    trials: dict[str, list[dict[Stage, Figures]]] = defaultdict(list)
+    for client, number in _interleaved(compared, size.repeats):
+        with console.status(f"{client.name}, {number} of {size.repeats}"):
+            trials[client.name].append(run_trial(client, size.pictures, means, stages))
+    return trials
 
 
 def _interleaved(compared: Sequence[Client], repeats: int) -> Iterator[tuple[Client, int]]:

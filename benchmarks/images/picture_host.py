@@ -5,6 +5,7 @@ It is never the system's own nginx: configuration, log, process id file and temp
 
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ worker_processes 1;
 pid nginx.pid;
 events {{ worker_connections 1024; }}
 http {{
-    log_format served '$request_method $status $body_bytes_sent $uri';
+    log_format served '$request_method $status $body_bytes_sent $connection $uri';
     access_log access.log served;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
@@ -36,8 +37,9 @@ http {{
 
 @dataclass(frozen=True)
 class Served:
-    """What a picture host was asked: requests in all, answers with a picture in them, and the bytes of those."""
+    """What a picture host served: connections, requests, responses with a picture in them, and the bytes of those."""
 
+    connections: int
     requests: int
     bodies: int
     body_bytes: int
@@ -54,20 +56,25 @@ class PictureHost:
         self._nginx = nginx
         self._access_log = folder / "access.log"
         self._server: Server | None = None
+        self._delay: Server | None = None
 
     def urls(self) -> list[str]:
         """The address of every picture there is now."""
         return [f"{self.origin}/{path.name}" for path in sorted(self.pictures.iterdir())]
 
-    def start(self) -> None:
-        """Serve; the log begins anew."""
+    def start(self, delay_seconds: float) -> None:
+        """Serve, each response that much later; the log begins anew."""
         self._access_log.unlink(missing_ok=True)
         user = "user root;" if os.geteuid() == 0 else ""
+        port = free_port() if delay_seconds else self.port
         configuration = self._folder / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(user=user, host=HOST, port=self.port, root=self.pictures))
+        configuration.write_text(_CONFIGURATION.format(user=user, host=HOST, port=port, root=self.pictures))
         log = self._folder / "error.log"
         command = [self._nginx, "-p", str(self._folder), "-e", str(log), "-c", str(configuration)]
-        self._server = Server(command, self.port, log)
+        self._server = Server(command, port, log)
+        if delay_seconds:
+            delay = [sys.executable, "-m", "benchmarks.images.delay", str(self.port), str(port), str(delay_seconds)]
+            self._delay = Server(delay, self.port, log)
 
     def cpu_seconds(self) -> float:
         """CPU seconds since `start`."""
@@ -77,18 +84,22 @@ class PictureHost:
     def stop(self) -> Served:
         """Finish every answer and stop; says what was served since `start`. Nothing was, when it did not run."""
         if self._server is None:
-            return Served(0, 0, 0)
+            return Served(0, 0, 0, 0)
+        if self._delay is not None:
+            self._delay.stop(signal.SIGTERM)
+            self._delay = None
         self._server.stop(signal.SIGQUIT)
         self._server = None
         return _served(self._access_log.read_text())
 
 
 def _served(log: str) -> Served:
-    lines = [line.split(maxsplit=3) for line in log.splitlines()]
+    lines = [line.split(maxsplit=4) for line in log.splitlines()]
     # Listings of the folder, which rclone reads, are bodies too, but not of pictures.
     sizes = [
         int(size)
-        for method, status, size, path in lines
+        for method, status, size, _, path in lines
         if (method, status) == ("GET", "200") and path.endswith(".jpg")
     ]
-    return Served(len(lines), len(sizes), sum(sizes))
+    connections = {connection for _, _, _, connection, _ in lines}
+    return Served(len(connections), len(lines), len(sizes), sum(sizes))

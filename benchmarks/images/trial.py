@@ -53,13 +53,13 @@ def run_trial(client: Client, count: int, means: Means, stages: Sequence[Stage] 
         for stage in stages or client.stages:
             if stage is Stage.CHANGED:
                 pictures.change(site.pictures.pictures)
-            figures[stage] = _run_stage(client, site)
+            figures[stage] = _run_stage(client, stage, site)
             _check(client, stage, site)
     return figures
 
 
-def _run_stage(client: Client, site: Site) -> Figures:
-    site.pictures.start()
+def _run_stage(client: Client, stage: Stage, site: Site) -> Figures:
+    site.pictures.start(stage.delay_seconds)
     site.storage.received()
     storage_cpu = site.storage.cpu_seconds()
     database_cpu = site.databases.cpu_seconds() if site.databases else 0.0
