@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import dagster as dg
 
 from cata_pipeline.foreign_text import one_line
-from cata_pipeline.orchestration.dagster_internals import BulkActionsFilter, BulkActionStatus
 from cata_pipeline.orchestration.first_syncs import first_syncs, never_asked
 from cata_pipeline.orchestration.jobs import sync_tenants
 from cata_pipeline.orchestration.owners import OWNERS
@@ -178,6 +177,8 @@ def _ceiling(cursor: str | None) -> int:
 
 def _touched(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str] | None:
     """Whom unfinished runs touch; a backfill that has yet to make its runs may touch anybody."""
+    from cata_pipeline.orchestration.dagster_internals import BulkActionsFilter, BulkActionStatus
+
     backfills = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING])
     if instance.get_backfills(filters=backfills, limit=1):
         return None

@@ -11,12 +11,6 @@ from typing import TYPE_CHECKING, cast
 
 import dagster as dg
 
-from cata_pipeline.orchestration.dagster_internals import (
-    BULK_ACTION_TERMINAL_STATUSES,
-    BulkActionsFilter,
-    BulkActionStatus,
-)
-
 if TYPE_CHECKING:
     from dagster_postgres import PostgresEventLogStorage
 
@@ -88,6 +82,12 @@ def count_old_runs(instance: dg.DagsterInstance, before: datetime) -> int:
 
 def needed_runs(instance: dg.DagsterInstance) -> Needed:
     """Return what must stay, of every asset and check that the event log knows."""
+    from cata_pipeline.orchestration.dagster_internals import (
+        BULK_ACTION_TERMINAL_STATUSES,
+        BulkActionsFilter,
+        BulkActionStatus,
+    )
+
     unfinished = [status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES]
     # Before the event log is read: a backfill that ends meanwhile keeps its runs for this time.
     backfills = {b.backfill_id for b in instance.get_backfills(filters=BulkActionsFilter(statuses=unfinished))}
