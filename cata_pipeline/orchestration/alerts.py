@@ -21,6 +21,12 @@ from cata_pipeline.orchestration.alert_message import CheckNews, FailedRun, aler
 from cata_pipeline.orchestration.assets import COMMAND_LINE
 from cata_pipeline.orchestration.fleet_checks import FLEET
 from cata_pipeline.orchestration.image_sensor import settled
+from cata_pipeline.orchestration.owners import OWNERS
+from cata_pipeline.orchestration.partitions import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 from cata_pipeline.orchestration.resources import PipelineResource
 
 ALERT_SENSOR = "run_failure_alert"
@@ -73,6 +79,7 @@ class Evaluation:
 @dg.sensor(
     name=ALERT_SENSOR,
     minimum_interval_seconds=30,
+    owners=OWNERS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Reports all runs that failed since the last tick, and checks of fleet_health that began to fail as ERROR or no"
@@ -174,9 +181,7 @@ def _failed_run(entry: dg.EventLogEntry, tags: Mapping[str, str]) -> FailedRun:
         (error.cause or error).message.strip() if error else event.message
     )
     job = entry.job_name or ""
-    ends = map(
-        tags.get, ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-    )
+    ends = map(tags.get, (PARTITION_NAME_TAG, ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
     return FailedRun(
         run_id=entry.run_id,
         job="Materialization" if job.startswith("__ASSET_JOB") else job,
