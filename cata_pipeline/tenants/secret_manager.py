@@ -101,6 +101,7 @@ class SecretManager:
     def _read_once(self, version: str, deadline: float) -> str:
         from google.auth.exceptions import GoogleAuthError, TransportError
         from requests import RequestException
+        from urllib3.exceptions import HTTPError
 
         try:
             status, body = self._response(version, deadline)
@@ -109,7 +110,7 @@ class SecretManager:
             if error.retryable or isinstance(error, TransportError):
                 raise _TransientError(message) from error
             raise SecretUnreadableError(f"{message}. Check the credentials of this machine.") from error
-        except RequestException as error:
+        except (RequestException, HTTPError) as error:
             self._check(deadline)
             raise _TransientError(f"no complete response from Secret Manager ({type(error).__name__})") from error
         if status in _TRANSIENT or status >= _FIRST_SERVER_ERROR:
@@ -123,7 +124,8 @@ class SecretManager:
         url = f"{self._origin}/v1/{version}:access"
         timeout = self._policy.silence_seconds
         with self._authorized().get(url, timeout=timeout, stream=True, allow_redirects=False) as response:
-            for piece in response.iter_content(chunk_size=16_384):
+            # What has arrived: `iter_content` would wait for a whole piece, beyond the deadline.
+            while piece := response.raw.read1(_MAX_BYTES, decode_content=True):
                 body += piece
                 if len(body) > _MAX_BYTES:
                     raise SecretUnreadableError("the response is longer than any secret.")
