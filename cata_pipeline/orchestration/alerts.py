@@ -239,7 +239,7 @@ def folded(
 def post(url: str, text: str, *, seconds: float = POST_SECONDS) -> str | None:
     """Post `text` as Slack expects it; returns why it was not taken, None when it was.
 
-    The address is a secret: whoever knows it can post. No message or log of ours contains it.
+    The address is a secret, because it admits any poster. No message or log of ours contains it.
     """
     return asyncio.run(_post(url, text, seconds))
 

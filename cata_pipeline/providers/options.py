@@ -82,7 +82,7 @@ class ProviderOptions(BaseModel):
             return check(value)
         except ValueError:
             raise
-        except Exception as error:  # noqa: BLE001 a package of somebody else's must not stop a whole tenants file
+        except Exception as error:  # noqa: BLE001 another package must not stop a whole tenants file
             # Only the kind: its words may repeat a value that is a secret.
             text = f"cannot be checked ({type(error).__name__}): repair the package of {cls.slug}."
             raise ValueError(text) from None
